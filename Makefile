@@ -1,0 +1,47 @@
+# Everything runs in .venv, made from requirements.lock: exact versions with hashes.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# dvc runs `python -m stages.…`: the environment's Python must be the first on PATH, as activation makes it.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
+.PHONY: setup run test test-slow lint parity bench lock clean
+
+setup: .venv/.installed  ## make .venv from the lock
+
+.venv/.installed: requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "trialtree needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d; name another: make PYTHON=python3.12 setup" % v)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup  ## run the pipeline, draw its plots, say what came out
+	dvc repro
+	python -m trialtree.summary
+
+test: setup  ## the tests that take seconds
+	pytest -n 2
+
+test-slow: setup  ## the tests that take minutes
+	pytest -n 2 -m slow
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+
+parity: setup  ## every figure of docs/parity.md, computed again
+	python benchmarks/parity.py --write docs/parity.md
+
+bench: setup  ## what the pipeline costs, against DVC's floor and a plain script
+	python benchmarks/repro.py
+
+lock: setup  ## the newest versions that pyproject.toml allows
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --group dev --output-file requirements.lock pyproject.toml
+	grep '^uv==' requirements.lock | cut -d' ' -f1 | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --no-annotate --output-file requirements-uv.lock -
+
+clean:  ## what `make setup` made
+	rm -rf .venv

@@ -1,0 +1,44 @@
+"""Run a stage's main as a command: one line for what a person can mend, a traceback for the rest."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+from stages.errors import UserError
+
+# What the machine refuses, in words; any other OSError is a fault of ours and keeps its traceback.
+_REFUSED = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "not permitted",
+}
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`, and end the process with status 1 and a clear line where it cannot go on."""
+    try:
+        main()
+    except UserError as error:
+        _stop(str(error), 1)
+    except MemoryError:
+        _stop("out of memory: the table and the model do not fit; take fewer rows or columns", 1)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        _stop(f"{_REFUSED[error.errno]}: {error.filename or 'while writing'}", 1)
+    except KeyboardInterrupt:
+        _stop("stopped; what was finished is kept, and `dvc repro` goes on from there", 130)
+
+
+def _stop(message: str, status: int) -> None:
+    """Print `message` and leave."""
+    print(message, file=sys.stderr, flush=True)
+    # A half-closed stdout must not add a traceback to a clear line.
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
