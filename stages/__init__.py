@@ -6,7 +6,7 @@ Kept readable for any Python 3, because it also tells a Python that is not the p
 import sys
 
 
-def _refuse_a_foreign_python():
+def _refuse_a_foreign_python():  # type: ignore[no-untyped-def]  # any Python 3 must be able to read it
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -22,4 +22,4 @@ def _refuse_a_foreign_python():
 # While Python looks for the module of `python -m stages.NAME`, argv[0] is "-m". Elsewhere (a test, a registered
 # model's copy of these modules) nothing is asked of the environment.
 if sys.argv[:1] == ["-m"]:
-    _refuse_a_foreign_python()
+    _refuse_a_foreign_python()  # type: ignore[no-untyped-call]  # as above

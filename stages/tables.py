@@ -127,9 +127,7 @@ def connection() -> "Iterator[duckdb.DuckDBPyConnection]":
         database.close()
 
 
-def write_parquet(
-    database: "duckdb.DuckDBPyConnection", query: str, path: Path, columns: Iterable[Column]
-) -> None:
+def write_parquet(database: "duckdb.DuckDBPyConnection", query: str, path: Path, columns: Iterable[Column]) -> None:
     """Write a query's rows, in its order, to one Parquet file that carries the columns' types.
 
     `path` is written in place: callers go through `files.replacing`.
@@ -222,9 +220,7 @@ def _reader(files: Sequence[Path], folder: Path) -> str:
     stored = {c.name: STORED[c.type] for c in read_columns(folder)}
     types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in stored.items())
     # Every option is given: nothing about a file of ours is guessed.
-    return (
-        f"read_csv({paths}, header=true, auto_detect=false, delim=',', quote='\"', escape='\"', columns={{{types}}})"
-    )
+    return f"read_csv({paths}, header=true, auto_detect=false, delim=',', quote='\"', escape='\"', columns={{{types}}})"
 
 
 def _arrow(relation: "duckdb.DuckDBPyRelation") -> "pa.Table":

@@ -36,9 +36,7 @@ class Repo:
     path: Path
     env: Mapping[str, str]
 
-    def run(
-        self, *command: str, check: bool = True, **extra_env: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True, **extra_env: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the repository; a failure shows what it printed."""
         done = subprocess.run(
             command, cwd=self.path, env={**self.env, **extra_env}, capture_output=True, text=True, check=False

@@ -1,0 +1,151 @@
+"""Fitted objects to files and back: the same bytes for the same object, and no code run by a file.
+
+    estimator.skops   scikit-learn and its kin: skops against the list in `trusted`, rewritten in one canonical form
+    model.cbm         CatBoost's own format, without what differs between two equal fits
+    estimator.pkl     Python's pickle, for train.allow_pickle only: loading one runs whatever it holds
+
+Callers check a file's SHA-256 before they load it: a damaged model may load
+and predict other numbers.
+"""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from stages import canonical, trusted
+from stages.errors import UserError
+from stages.estimators import task
+from stages.params import PATH
+
+_PICKLE_PROTOCOL = 5
+
+
+class Unsafe(UserError):  # noqa: N818  # said of a type, as in "unsafe"
+    """An object or a file that holds types off the list."""
+
+
+class Damaged(UserError):  # noqa: N818  # said of a file
+    """A file that is not what it must be."""
+
+
+def dump_skops(fitted: Any, path: Path) -> None:
+    """Write an object as a skops file.
+
+    Raises:
+        Unsafe: it holds types that are not known to be safe to load.
+    """
+    import skops.io
+
+    name = type(fitted).__name__
+    try:
+        data = canonical.rewritten(skops.io.dumps(fitted))
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:  # what skops has no form for
+        raise _unstorable(name, f"{type(error).__name__}: {_line(error)}") from None
+    path.write_bytes(data)
+    with zipfile.ZipFile(path) as archive:
+        strange = _strange(path, canonical.nodes(archive))
+    if strange:
+        path.unlink()
+        raise _unstorable(name, f"it holds {', '.join(strange)}")
+
+
+def load_skops(path: Path) -> Any:
+    """Return the object of a skops file.
+
+    Raises:
+        Damaged: the file is not what `dump_skops` writes.
+        Unsafe: it names a type that is not on the list; nothing of it was made.
+    """
+    import skops.io
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            nodes = canonical.nodes(archive)
+        strange = _strange(path, nodes)
+    except Exception as error:  # whatever a file's content makes of zipfile, json and skops
+        raise _damaged(path, error) from None
+    if strange:
+        raise Unsafe(f"{path} names types that are not safe to load: {', '.join(strange)}")
+    try:
+        return skops.io.load(path, trusted=trusted.named(nodes))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it makes of numpy and scikit-learn
+        raise _damaged(path, error) from None
+
+
+def dump_pickle(fitted: Any, path: Path) -> None:
+    """Write an object as a pickle, which only train.allow_pickle asks for."""
+    with path.open("wb") as file:
+        pickle.dump(fitted, file, protocol=_PICKLE_PROTOCOL)
+
+
+def load_pickle(path: Path, allowed: bool) -> Any:
+    """Return the object of a pickle, which runs whatever code the pickle holds.
+
+    Raises:
+        Unsafe: it is not allowed.
+        Damaged: the file is not a whole pickle.
+    """
+    if not allowed:
+        raise Unsafe(f"{path} is a pickle, which runs code when it is loaded; {PATH}: train.allow_pickle allows it")
+    try:
+        return pickle.loads(path.read_bytes())  # noqa: S301  # the user allowed it
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise _damaged(path, error) from None
+
+
+def dump_catboost(model: Any, path: Path) -> None:
+    """Write a CatBoost model in its own format, the same bytes for the same fit."""
+    metadata = model.get_metadata()
+    metadata["model_guid"] = "trialtree"
+    metadata["train_finish_time"] = "1970-01-01T00:00:00Z"
+    params = json.loads(metadata["params"])
+    # The number of this machine's cores, unless the user gave one: that stands in flat_params too.
+    params["system_options"]["thread_count"] = 1
+    metadata["params"] = json.dumps(params, sort_keys=True)
+    model.save_model(str(path), format="cbm")
+
+
+def load_catboost(path: Path, cls: type) -> Any:
+    """Return the CatBoost model of a file as an object of `cls`.
+
+    Raises:
+        Damaged: the file is no CatBoost model, or one for another task: CatBoost itself would load it in silence.
+    """
+    from catboost import CatBoostError
+
+    model: Any = cls()
+    try:
+        model.load_model(str(path), format="cbm")
+    except CatBoostError as error:
+        raise _damaged(path, error) from None
+    # Only a classifier's training writes the labels of its classes.
+    if ("class_params" in model.get_metadata()) != (task(cls) == "classification"):
+        raise Damaged(f"{path} holds no {cls.__name__}: it was trained for another task")
+    return model
+
+
+def _strange(path: Path, nodes: list[dict[str, Any]]) -> list[str]:
+    """Return the types that a skops file names and that neither skops nor our list trusts."""
+    import skops.io
+
+    return sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted.named(nodes)))
+
+
+def _unstorable(name: str, reason: str) -> Unsafe:
+    return Unsafe(
+        f"{PATH}: train.estimator: a fitted {name} cannot be stored safely: {reason}; "
+        "train.allow_pickle: true stores it as a pickle, which runs code when it is loaded"
+    )
+
+
+def _damaged(path: Path, error: Exception) -> Damaged:
+    return Damaged(f"{path} is damaged or no model: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    """Return what an error says in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,48 @@
+"""Fit preprocessing and estimator together, on the train part only.
+
+    python -m stages.train
+
+Reads   data/split/
+Writes  models/model/, reports/curves.csv
+
+The validation part, put through the fitted preprocessing, only chooses the
+best iteration of an estimator that boosts.  The same params and data give the
+same bytes.
+"""
+
+from pathlib import Path
+
+from stages import command, fitting, models, params, tables
+from stages.files import write_csv
+from stages.recipes import Recipe
+
+CURVES = Path("reports/curves.csv")
+
+
+class TrainParams(Recipe):
+    """The train section is a recipe; see `recipes.Recipe`."""
+
+
+def write_curves(curve: dict[str, list[float]], path: Path = CURVES) -> None:
+    """Write the curve, a line an iteration; only `step` where there are no iterations."""
+    rows = zip(*curve.values(), strict=True)
+    write_csv(path, ["step", *curve], ([step, *values] for step, values in enumerate(rows)))
+
+
+def main() -> None:
+    """Run the stage."""
+    p = params.read("train", TrainParams)
+    columns = tables.read_columns()
+    train = tables.read_part("train", columns)
+    validation = tables.read_part("validation", columns)
+    fitted = fitting.fit(p, columns, train, validation)
+    models.save(fitted.model)
+    write_curves(fitted.curve)
+    for note in fitted.notes:
+        print(note)
+    model = fitted.model
+    print(f"{p.estimator} on {train.num_rows} rows x {len(model.outputs)} features -> {models.FOLDER}")
+
+
+if __name__ == "__main__":
+    command.run(main)
