@@ -1,0 +1,149 @@
+"""Say all that is wrong with params.yaml and dvc.yaml, without running anything."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages import estimators, params, scores
+from stages.errors import UserError
+from trialtree import modules
+
+STAGES = ("fetch", "split", "train", "evaluate", "register")
+DVC_YAML = Path("dvc.yaml")
+_SOURCES = "data/source/"
+
+
+def faults() -> list[str]:
+    """Return every fault of params.yaml and dvc.yaml, one line each; none when both are in order."""
+    lines: list[str] = []
+    try:
+        content = params.load()
+    except UserError as error:
+        lines += str(error).splitlines()
+    else:
+        lines += _params(content)
+    lines += _pipeline()
+    return list(dict.fromkeys(lines))
+
+
+def _params(content: dict[str, Any]) -> Iterator[str]:
+    """Yield the faults of each section, then those that take two sections to see."""
+    experiment = content.get("experiment")
+    if not isinstance(experiment, str) or not experiment:
+        yield f"{params.PATH}: experiment: must be the name of the experiment, got {experiment!r}"
+    read: dict[str, Any] = {}
+    for stage in STAGES:
+        model = getattr(import_module(f"stages.{stage}"), f"{stage.capitalize()}Params")
+        try:
+            read[stage] = params.parse(stage, content.get(stage), model)
+        except UserError as error:
+            yield from str(error).splitlines()
+    if "fetch" in read and "split" in read:
+        yield from _columns(read["fetch"], read["split"])
+    if "train" in read:
+        yield from _estimator(read)
+
+
+def _columns(fetch: Any, split: Any) -> Iterator[str]:
+    """Yield columns that split asks for and fetch leaves out."""
+    asked = {"target": split.target, "group": split.group, "time": split.time, "key": split.key}
+    for key, name in asked.items():
+        if name is None:
+            continue
+        if name in (fetch.drop or ()):
+            yield f"{params.PATH}: split.{key}: {name!r} is among fetch.drop"
+        elif fetch.keep and name not in fetch.keep and name not in fetch.derive:
+            yield f"{params.PATH}: split.{key}: {name!r} is not among fetch.keep: {', '.join(fetch.keep)}"
+
+
+def _estimator(read: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the estimator, its hyperparameters, and the metrics asked of its task."""
+    train = read["train"]
+    try:
+        cls = estimators.find(train.estimator)
+        estimators.check(train.estimator, cls, train.hyperparameters)
+        task = estimators.task(cls)
+    except UserError as error:
+        yield from str(error).splitlines()
+        return
+    known = scores.NAMES[task]
+    asked = {f"evaluate.metrics[{i}]": name for i, name in enumerate(getattr(read.get("evaluate"), "metrics", None) or ())}
+    asked |= {f"register.gates.{name}": name for name in getattr(read.get("register"), "gates", None) or ()}
+    for key, name in asked.items():
+        if name not in known:
+            yield f"{params.PATH}: {key}: {name!r} is no metric of a {task}; {params.nearest(name, known)}"
+
+
+def _pipeline() -> Iterator[str]:
+    """Yield the faults of dvc.yaml."""
+    try:
+        content = YAML(typ="safe", pure=True).load(DVC_YAML.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        yield f"{DVC_YAML}: cannot be read: {' '.join(str(error).split())}"
+        return
+    stages = content.get("stages") if isinstance(content, dict) else None
+    if not isinstance(stages, dict):
+        yield f"{DVC_YAML}: stages: must be a mapping of stages"
+        return
+    for name in STAGES:
+        if name not in stages:
+            yield f"{DVC_YAML}: stages.{name}: is missing"
+        elif not isinstance(stages[name], dict):
+            yield f"{DVC_YAML}: stages.{name}: must be a mapping"
+        else:
+            yield from _stage(name, stages[name])
+    yield from _said_by_dvc()
+
+
+def _stage(name: str, stage: dict[str, Any]) -> Iterator[str]:
+    """Yield what DVC would not notice about a stage: code or params that it does not hash."""
+    where = f"{DVC_YAML}: stages.{name}"
+    if stage.get("cmd") == f"python -m stages.{name}":
+        deps = [dep if isinstance(dep, str) else next(iter(dep)) for dep in stage.get("deps", [])]
+        needed = {path.as_posix() for path in modules.needed(name)}
+        if name == "train":
+            needed |= _own_estimator()
+        for path in sorted(needed - set(deps)):
+            yield f"{where}.deps: lacks {path}, which the stage imports"
+        for path in sorted({d for d in deps if d.startswith("stages/")} - needed):
+            yield f"{where}.deps: has {path}, which the stage does not import"
+        if name not in stage.get("params", []):
+            yield f"{where}.params: lacks {name}"
+        if name == "fetch":
+            yield from _sources(where, deps)
+
+
+def _own_estimator() -> set[str]:
+    """Return the modules of an estimator that stands in the repository's own stages/."""
+    try:
+        dotted = str(params.load()["train"]["estimator"])
+        package, module, *_ = dotted.split(".")
+        if package == "stages":
+            return {path.as_posix() for path in modules.needed(module)}
+    except (UserError, KeyError, TypeError, ValueError, FileNotFoundError):
+        pass  # said elsewhere
+    return set()
+
+
+def _sources(where: str, deps: list[str]) -> Iterator[str]:
+    """Yield tables that are not where dvc.yaml says."""
+    for path in (Path(dep) for dep in deps if dep.startswith(_SOURCES)):
+        if not path.exists() and not Path(f"{path}.dvc").exists():
+            yield f"{where}.deps: {path} is not there; put it there by `trialtree data add {path.name}`"
+
+
+def _said_by_dvc() -> Iterator[str]:
+    """Yield what DVC itself says against the files: its schema, unknown outputs, cycles."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            repo.index.check_graph()
+    except DvcException as error:
+        yield f"{DVC_YAML}: {' '.join(str(error).split())}"
+

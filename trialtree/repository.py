@@ -1,0 +1,31 @@
+"""The repository that a command is run in: its top folder, and its own `stages` package."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def enter() -> Path:
+    """Go to the top folder of the repository around the working folder, and import `stages` from there.
+
+    A clear line and status 1 where there is none.
+    """
+    for folder in (here := Path.cwd(), *here.parents):
+        if (folder / "dvc.yaml").exists() and (folder / "stages" / "__init__.py").exists():
+            os.chdir(folder)
+            sys.path.insert(0, str(folder))
+            return folder
+    sys.exit(f"{here} is not inside a trialtree repository: no folder above has dvc.yaml and stages/")
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call `main` as a stage's main is called: one line for what a person can mend, a traceback for the rest."""
+    try:
+        main()
+    except Exception as error:
+        # `stages` is the repository's own, known only after `enter`: before it there is no UserError either.
+        command = sys.modules.get("stages.errors")
+        if command is None or not isinstance(error, command.UserError):
+            raise
+        sys.exit(str(error))
