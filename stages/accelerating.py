@@ -5,12 +5,11 @@ that a stored model needs scikit-learn alone. Nothing of scikit-learn is
 patched.
 
 Both libraries stop within the estimator's `tol` of the same optimum: decision
-values agree to 100 times `tol` (the largest difference measured is 82 times),
-and a label may differ for a row that is as near as that to a boundary (2 of
-3,000 rows, in 1 of 32 comparisons). The same machine gives the same bytes;
-another number of cores sums in another order, and gives other last digits.
-
-What it has beside these is left out, each for a measured reason; see `_LEFT_OUT`.
+values between two classes agree to 100 times `tol` (the largest difference
+measured is 82 times), and a label may differ for a row that is as near as
+that to a boundary (at most 1 of 375 rows measured). The same machine gives
+the same bytes; another number of cores sums in another order, and gives other
+last digits.
 """
 
 import inspect

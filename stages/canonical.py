@@ -67,7 +67,8 @@ def _nodes(root: Any) -> Iterator[Node]:
         elif isinstance(item, dict):
             if isinstance(item.get("__loader__"), str):
                 yield item
-            waiting.extend(item[key] for key in reversed(sorted(item, key=_turn)))
+            keys = sorted(item, key=_turn)
+            waiting.extend(item[key] for key in reversed(keys))
 
 
 def _turn(key: str) -> int:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from stages.accelerating import accelerated, fell_back, plain
+from stages.constraints import catboost_faults, satisfied, sklearn_fault
 from stages.params import PATH, ParamsError, nearest
 
 __all__ = ["accelerated", "check", "fell_back", "find", "make", "parameters", "plain", "task"]
@@ -25,7 +26,7 @@ PACKAGES = ("sklearn", "catboost", "imblearn", "xgboost", "lightgbm", "skorch", 
 
 _INSTALL = {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn"}  # where a package's own name is another
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")  # public names only: private ones move between releases
-_SEEDS = ("random_state", "random_seed", "seed")  # by these names, in this order, estimators take a seed
+_SEEDS = ("random_seed", "random_state", "seed")  # by these names, in this order, estimators take a seed
 _CATBOOST_TALK = ("verbose", "silent", "logging_level", "verbose_eval")  # of which CatBoost takes one
 
 
@@ -72,7 +73,7 @@ def check(name: str, cls: type, hyperparameters: Mapping[str, Any]) -> None:
     if needed:
         lines.append(f"{PATH}: train.hyperparameters: {name} needs {', '.join(needed)}")
     known_values = {key: value for key, value in hyperparameters.items() if _takes(cls, key, known)}
-    lines += _catboost_faults(known_values) if _is_catboost(cls) else _sklearn_faults(cls, known_values)
+    lines += catboost_faults(known_values) if _is_catboost(cls) else _sklearn_faults(cls, known_values)
     if lines:
         raise ParamsError("\n".join(lines))
 
@@ -92,7 +93,7 @@ def make(name: str, hyperparameters: Mapping[str, Any], seed: int) -> Any:
         settings["allow_writing_files"] = False
         if not any(key in settings for key in _CATBOOST_TALK):
             settings["verbose"] = 0
-    elif cls.__module__.startswith("lightgbm."):
+    elif _is_lightgbm(cls):
         settings.setdefault("verbosity", -1)
     return cls(**settings)
 
@@ -103,7 +104,7 @@ def parameters(cls: type) -> list[str]:
     if _keywords(cls) and hasattr(cls, "get_params"):
         with suppress(TypeError):  # it cannot be made without arguments
             own += [key for key in cls().get_params(deep=False) if key not in own]
-    return own
+    return own + _lightgbm_aliases() if _is_lightgbm(cls) else own
 
 
 def _refused(name: str, rule: str) -> ParamsError:
@@ -173,9 +174,9 @@ def _keywords(cls: type) -> bool:
 
 def _takes(cls: type, key: str, known: list[str]) -> bool:
     """Return whether a class has a hyperparameter; where it takes any keyword, a near miss is still one."""
-    if key in known:
-        return True
-    return _keywords(cls) and not difflib.get_close_matches(key, known, n=1, cutoff=0.85)
+    if key in known or not _keywords(cls) or _is_lightgbm(cls):
+        return key in known
+    return not difflib.get_close_matches(key, known, n=1, cutoff=0.85)
 
 
 def _unknown(name: str, key: str, known: Iterable[str]) -> str:
@@ -186,17 +187,18 @@ def _is_catboost(cls: type) -> bool:
     return any(base.__module__.startswith("catboost.") for base in cls.__mro__)
 
 
-def _catboost_faults(hyperparameters: Mapping[str, Any]) -> list[str]:
-    """Return a line for each value that CatBoost itself refuses before it sees data."""
-    from stages.constraints import catboost_fault
+def _is_lightgbm(cls: type) -> bool:
+    return cls.__module__.startswith("lightgbm.")
 
-    return [line for key, value in hyperparameters.items() if (line := catboost_fault(key, value))]
+
+def _lightgbm_aliases() -> list[str]:
+    """Return all names of LightGBM's own parameters, which its classes take as keywords."""
+    aliases = importlib.import_module("lightgbm.basic")._ConfigAliases._get_all_param_aliases()
+    return [name for main, others in aliases.items() for name in (main, *others)]
 
 
 def _sklearn_faults(cls: type, hyperparameters: Mapping[str, Any]) -> list[str]:
     """Return a line for each value outside the constraints that a class declares, as scikit-learn's do."""
-    from stages.constraints import sklearn_fault
-
     declared = getattr(cls, "_parameter_constraints", {})
     return [
         line
@@ -210,6 +212,4 @@ def _as_declared(cls: type, key: str, value: Any) -> Any:
     declared = getattr(cls, "_parameter_constraints", {}).get(key)
     if not isinstance(value, list) or not isinstance(declared, list):
         return value
-    from stages.constraints import satisfied
-
     return tuple(value) if not satisfied(value, declared) and satisfied(tuple(value), declared) else value

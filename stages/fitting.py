@@ -56,6 +56,9 @@ def fit(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Tab
         estimator = _fit_catboost(recipe, estimator, rows, held, preparation)
     else:
         estimator = _fit(recipe, estimator, rows)
+        if recipe.accelerate:
+            notes = [estimators.fell_back(estimator) or notes[0], *notes[1:]]
+            estimator = estimators.plain(estimator)
     model = Model(preparation, columns.target, task, labels, recipe, estimator, _best_iteration(estimator))
     left = [c.name for c in columns.features if c.name not in preparation.columns.names]
     if left:
@@ -170,14 +173,13 @@ def _resampled(recipe: Recipe, task: Task, rows: _Rows, preparation: Preparation
 
 
 def _fit(recipe: Recipe, estimator: Any, rows: _Rows) -> Any:
-    """Return the fitted estimator, a stock one whatever fitted it."""
+    """Return the fitted estimator, calibrated where that is asked for."""
     if recipe.calibrate:
         from sklearn.calibration import CalibratedClassifierCV
 
         # One estimator on all rows, calibrated by its cross-validated scores.
         estimator = CalibratedClassifierCV(estimator, ensemble=False)
-    fitted = _called(recipe, estimator.fit, rows.values, rows.target)
-    return estimators.plain(fitted) if recipe.accelerate else fitted
+    return _called(recipe, estimator.fit, rows.values, rows.target)
 
 
 def _held(validation: "pa.Table | None", target: Column, task: Task, preparation: Preparation) -> _Rows | None:

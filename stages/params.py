@@ -55,7 +55,7 @@ def load(path: Path = PATH) -> dict[str, Any]:
     except YAMLError as error:
         raise ParamsError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ParamsError(f"{path}: must be a mapping of sections, got {_shown(content)}")
+        raise ParamsError(f"{path}: must be a mapping of sections, got {shown(content)}")
     unknown = [
         f"{path}: {key} is not a section; {nearest(str(key), SECTIONS)}" for key in content if key not in SECTIONS
     ]
@@ -78,7 +78,7 @@ def parse(section: str, value: Any, model: type[S], path: Path = PATH) -> S:
     if value is None:
         value = {}
     if not isinstance(value, Mapping):
-        raise ParamsError(f"{path}: {section}: must be a mapping, got {_shown(value)}")
+        raise ParamsError(f"{path}: {section}: must be a mapping, got {shown(value)}")
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -108,7 +108,7 @@ def _line(section: str, fault: ErrorDetails, model: type[BaseModel]) -> str:
     rule = rule.replace("a valid boolean", "true or false").replace("a valid list", "a list")
     if fault["type"] == "value_error" and isinstance(fault["input"], Mapping | BaseModel):
         return f"{where}: {rule}"  # a rule over several keys names their values itself
-    return f"{where}: {rule}, got {_shown(fault['input'])}"
+    return f"{where}: {rule}, got {shown(fault['input'])}"
 
 
 def _key(section: str, loc: Iterable[int | str]) -> str:
@@ -137,7 +137,7 @@ def _section_in(annotation: Any) -> Any:
     return next((part for part in found if part is not None), None)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value for a message: text in quotes, at most 80 characters, YAML's words for its own."""
     words = {None: "nothing", True: "true", False: "false"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)

@@ -59,20 +59,17 @@ def load_skops(path: Path) -> Any:
         Unsafe: it names a type that is not on the list; nothing of it was made.
     """
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
         with zipfile.ZipFile(path) as archive:
             nodes = canonical.nodes(archive)
-        strange = _strange(path, nodes)
-    except Exception as error:  # whatever a file's content makes of zipfile, json and skops
-        raise _damaged(path, error) from None
-    if strange:
-        raise Unsafe(f"{path} names types that are not safe to load: {', '.join(strange)}")
-    try:
         return skops.io.load(path, trusted=trusted.named(nodes))
+    except UntrustedTypesFoundException:
+        raise Unsafe(f"{path} names types that are not safe to load: {', '.join(_strange(path, nodes))}") from None
     except MemoryError:
         raise
-    except Exception as error:  # whatever it makes of numpy and scikit-learn
+    except Exception as error:  # whatever a file's content makes of zipfile, json, skops, numpy and scikit-learn
         raise _damaged(path, error) from None
 
 

@@ -220,7 +220,10 @@ def _reader(files: Sequence[Path], folder: Path) -> str:
     stored = {c.name: STORED[c.type] for c in read_columns(folder)}
     types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in stored.items())
     # Every option is given: nothing about a file of ours is guessed.
-    return f"read_csv({paths}, header=true, auto_detect=false, delim=',', quote='\"', escape='\"', columns={{{types}}})"
+    return (
+        f"read_csv({paths}, header=true, auto_detect=false, delim=',', quote='\"', escape='\"', "
+        f"nullstr='', allow_quoted_nulls=false, columns={{{types}}})"
+    )
 
 
 def _arrow(relation: "duckdb.DuckDBPyRelation") -> "pa.Table":

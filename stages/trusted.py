@@ -12,7 +12,10 @@ from typing import Any
 
 _TYPES = frozenset(
     {
-        # scikit-learn: calibration
+        # scikit-learn: the folds within which categories are encoded by the target
+        "sklearn.model_selection._split.KFold",
+        "sklearn.model_selection._split.StratifiedKFold",
+        # calibration
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
         "sklearn.calibration._TemperatureScaling",
@@ -45,13 +48,23 @@ _TYPES = frozenset(
         *(
             f"sklearn.metrics._dist_metrics.{name}Distance64"
             for name in (
-                "BrayCurtis", "Canberra", "Chebyshev", "Euclidean", "Hamming",
-                "Mahalanobis", "Manhattan", "Minkowski", "SEuclidean",
+                "BrayCurtis", "Canberra", "Chebyshev", "Dice", "Euclidean", "Hamming", "Haversine", "Jaccard",
+                "Mahalanobis", "Manhattan", "Minkowski", "RogersTanimoto", "RussellRao", "SEuclidean", "SokalSneath",
             )
         ),
         # a dict with attributes; an array's dtype
         "sklearn.utils._bunch.Bunch",
         "numpy.dtype",
+        # boosting libraries that may be installed: their models go through their own readers, as a .cbm does
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
+        "xgboost.core.Booster",
+        "xgboost.sklearn.XGBClassifier",
+        "xgboost.sklearn.XGBRFClassifier",
+        "xgboost.sklearn.XGBRFRegressor",
+        "xgboost.sklearn.XGBRegressor",
         # imbalanced-learn's ensembles, and what they hold
         "imblearn.ensemble._bagging.BalancedBaggingClassifier",
         "imblearn.ensemble._easy_ensemble.EasyEnsembleClassifier",

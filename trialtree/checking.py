@@ -70,8 +70,10 @@ def _estimator(read: dict[str, Any]) -> Iterator[str]:
     except UserError as error:
         yield from str(error).splitlines()
         return
-    known = scores.NAMES[task]
-    asked = {f"evaluate.metrics[{i}]": name for i, name in enumerate(getattr(read.get("evaluate"), "metrics", None) or ())}
+    known = scores.NUMBERS if task == "regression" else (*scores.CLASSES, *scores.TWO_CLASSES)
+    asked = {
+        f"evaluate.metrics[{i}]": name for i, name in enumerate(getattr(read.get("evaluate"), "metrics", None) or ())
+    }
     asked |= {f"register.gates.{name}": name for name in getattr(read.get("register"), "gates", None) or ()}
     for key, name in asked.items():
         if name not in known:
@@ -146,4 +148,3 @@ def _said_by_dvc() -> Iterator[str]:
             repo.index.check_graph()
     except DvcException as error:
         yield f"{DVC_YAML}: {' '.join(str(error).split())}"
-

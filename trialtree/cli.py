@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints; no logic.
 
-    trialtree check
-    trialtree data add FILE...
+trialtree check
+trialtree data add FILE...
 """
 
 import sys

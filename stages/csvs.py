@@ -1,0 +1,219 @@
+"""Read CSV as text cells: split into fields and stripped of blanks, nothing guessed in silence.
+
+DuckDB parses, with every option given; Python's parser, which is slower, finds
+the words for what DuckDB refused.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages.tables import DataError, literal, quoted
+from stages.texts import Text, clean, mapped
+
+if TYPE_CHECKING:
+    import duckdb
+
+DELIMITERS = (",", ";", "\t", "|")  # in this order where a first line has as many of each
+LONGEST = 16 * 2**20  # bytes of a record, quoted line ends included
+
+_SAY_COLUMNS = "name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"
+_SAY_HEADER = "if it is no row, add to params.yaml: fetch: header: true, else header: false"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the cells of a CSV file are written; None is found out."""
+
+    columns: Sequence[str] | None = None
+    header: bool | None = None  # None: the first line names the columns unless `columns` does
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    decimal: str = "."
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first record is no row."""
+        return self.columns is None if self.header is None else self.header
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells of CSV files that agree in their columns."""
+
+    names: list[str]
+    texts: list[Text]
+    form: Form
+    delimiter: str
+    first: list[str]  # the first record of the first file
+
+    def query(self, missing: Sequence[str]) -> str:
+        """Return the query of all cells as VARCHAR under their names, stripped, NULL where missing."""
+        tabs = any(text.tabs for text in self.texts)
+        columns = (f"{stripped(f'c{i}', missing, tabs)} AS {quoted(name)}" for i, name in enumerate(self.names))
+        source = _query(self.texts, self.delimiter, len(self.names), self.form.has_header)
+        return f"SELECT {', '.join(columns)} FROM {source}"
+
+    def fault(self, error: "duckdb.Error") -> DataError:
+        """Return what is wrong with files that DuckDB refused, naming file and line."""
+        wrong = (_wrong_record(text, self.delimiter, len(self.names)) for text in self.texts)
+        shown = ", ".join(text.shown for text in self.texts)
+        other = DataError(f"{shown}: cannot be read as CSV: {str(error).strip().splitlines()[0]}")
+        return next((found for found in wrong if found is not None), other)
+
+
+class _AfterQuoteError(DataError):
+    """Something stands between a closing quote and the end of its field."""
+
+
+def read(paths: Sequence[tuple[str, Path]], form: Form, folder: Path) -> Cells:
+    """Return the cells of CSV files, each given as (path for messages, path).
+
+    What has to be unpacked or decoded first is written into `folder`.
+
+    Raises:
+        DataError: a file is empty, cut off or in another encoding, or they differ in their columns.
+    """
+    texts = [clean(shown, path, form.encoding, folder / f"{i}.csv") for i, (shown, path) in enumerate(paths)]
+    delimiter = form.delimiter or _delimiter(texts[0], form.decimal)
+    first, *others = (_first_record(text, delimiter) for text in texts)
+    names = _names(texts[0].shown, first, form)
+    for text, other in zip(texts[1:], others, strict=True):
+        _agree(texts[0].shown, first, text.shown, other, form.has_header)
+    for text in texts:
+        if _may_hide_a_field(text.path, delimiter):
+            wrong = _wrong_record(text, delimiter, len(names))
+            if wrong is not None and not isinstance(wrong, _AfterQuoteError):
+                raise wrong
+    return Cells(names, texts, form, delimiter, first)
+
+
+def stripped(cell: str, missing: Sequence[str], tabs: bool = True) -> str:
+    """Return the SQL of a text without the blanks around it, NULL where it is empty or one of `missing`."""
+    text = f"trim({cell}, ' \t\u00a0')" if tabs else f"trim({cell})"
+    tokens = ", ".join(map(literal, dict.fromkeys(["", *missing])))
+    return f"CASE WHEN {text} IN ({tokens}) THEN NULL ELSE {text} END"
+
+
+def _delimiter(text: Text, decimal: str) -> str:
+    """Return the one of `DELIMITERS` that the first record has most of outside quotes, never the decimal comma."""
+    with text.path.open(encoding="utf-8", newline="") as file:
+        record = next(line for line in file if line.strip())
+        while record.count('"') % 2 and len(record) < LONGEST and (line := file.readline()):
+            record += line
+    bare = re.sub(r'"[^"]*"', "", record)
+    allowed = [delimiter for delimiter in DELIMITERS if delimiter != decimal]
+    return max(allowed, key=bare.count)  # the first of equals
+
+
+def _records(text: Text, delimiter: str, strict: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record that is not an empty line, with the number of its first line, by Python's own parser."""
+    limit = csv.field_size_limit(LONGEST)
+    line = 1
+    try:
+        with text.path.open(encoding="utf-8", newline="") as file:
+            # A blank before a quote is skipped; a blank that is the delimiter is not.
+            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=strict)
+            for record in reader:
+                if record:
+                    yield line, record
+                line = reader.line_num + 1
+    except csv.Error as error:
+        if "expected after" in str(error):
+            raise _AfterQuoteError(f"{text.shown}, line {line}: a closing quote must be the end of its field") from None
+        raise DataError(
+            f"{text.shown}, line {line}: a quote that opens in this record is never closed; "
+            "the file is cut off, or the quote is part of a value"
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _first_record(text: Text, delimiter: str) -> list[str]:
+    """Return the fields of the first record, stripped of blanks."""
+    try:
+        _, record = next(_records(text, delimiter, strict=True))
+    except _AfterQuoteError:
+        _, record = next(_records(text, delimiter, strict=False))
+    return [cell.strip() for cell in record]
+
+
+def _wrong_record(text: Text, delimiter: str, fields: int) -> DataError | None:
+    """Return what is wrong with the first record that has not `fields` fields, or whose quotes are wrong."""
+    after_quote: DataError | None = None
+    for strict in (True, False):
+        try:
+            for line, record in _records(text, delimiter, strict):
+                if len(record) != fields:
+                    return DataError(f"{text.shown}, line {line}: has {len(record)} fields, expected {fields}")
+        except _AfterQuoteError as error:
+            after_quote = error  # blanks there are fine, so the fault may be another one: look on less strictly
+        except DataError as error:
+            return error
+        else:
+            break
+    return after_quote
+
+
+def _may_hide_a_field(path: Path, delimiter: str) -> bool:
+    """Say whether some record may end in an empty field too many, which DuckDB would leave out in silence."""
+    end = delimiter.encode()
+    with mapped(path) as content:
+        return content.find(end + b"\n") >= 0 or content.find(end + b'""') >= 0 or content[-len(end) :] == end
+
+
+def _names(shown: str, first: Sequence[str], form: Form) -> list[str]:
+    """Return the names of the columns, given or found in the first record.
+
+    Raises:
+        DataError: they do not fit the file, or a name is missing or repeated.
+    """
+    if form.columns is None:
+        check_names(f"{shown}: the first line", first)
+        return list(first)
+    if len(form.columns) != len(first):
+        raise DataError(f"params.yaml: fetch.columns: has {len(form.columns)} names, {shown} has {len(first)} columns")
+    if form.header is None and list(form.columns) == list(first):
+        raise DataError(f"{shown}: the first line holds the names of fetch.columns; {_SAY_HEADER}")
+    return list(form.columns)
+
+
+def check_names(where: str, names: Sequence[str]) -> None:
+    """Raise DataError where a name is empty, or repeated (letter case aside, as in SQL)."""
+    seen: dict[str, str] = {}
+    for i, name in enumerate(names, 1):
+        if not name:
+            raise DataError(f"{where} gives column {i} no name; {_SAY_COLUMNS}")
+        if name.casefold() in seen:
+            also = "" if seen[name.casefold()] == name else f" and {seen[name.casefold()]!r}"
+            raise DataError(f"{where} repeats the name {name!r}{also}; {_SAY_COLUMNS}")
+        seen[name.casefold()] = name
+
+
+def _agree(one: str, expected: Sequence[str], other: str, first: Sequence[str], header: bool) -> None:
+    """Raise DataError where two files have not the same columns in the same order."""
+    if len(expected) != len(first):
+        raise DataError(f"{other}: has {len(first)} columns, {one} has {len(expected)}; the files must agree")
+    if header and list(expected) != list(first):
+        found, wanted = next((f, e) for f, e in zip(first, expected, strict=True) if f != e)
+        raise DataError(f"{other}: has the column {found!r} where {one} has {wanted!r}; the files must agree")
+
+
+def _query(texts: Sequence[Text], delimiter: str, columns: int, header: bool) -> str:
+    """Return the table function that reads the files as columns c0, c1, ... of VARCHAR."""
+    options = {
+        "auto_detect": "false",
+        "header": str(header).lower(),
+        "delim": literal(delimiter),
+        "quote": literal('"'),
+        "escape": literal('"'),
+        "max_line_size": str(LONGEST),
+        # Several threads must guess where a record begins, which quoted line ends can defeat.
+        "parallel": str(not any(text.quotes for text in texts)).lower(),
+        "columns": "{" + ", ".join(f"c{i}: 'VARCHAR'" for i in range(columns)) + "}",
+    }
+    paths = ", ".join(literal(text.path) for text in texts)
+    return f"read_csv([{paths}], {', '.join(f'{name}={value}' for name, value in options.items())})"

@@ -1,0 +1,187 @@
+"""Score the model on rows that it was not fitted on.
+
+    python -m stages.evaluate
+
+Reads   data/split/, models/model/
+Writes  reports/metrics.json, reports/predictions.parquet, reports/folds.csv, reports/plots/*.csv
+
+Predictions and plots are of the test part. Metrics of the validation part,
+which chose the best iteration of an estimator that boosts, stand apart, and so
+do those of cross-validation on the train part.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from stages import command, fitting, folding, models, params, plots, predictions, scores, tables
+from stages.files import replacing_folder, write_csv, write_json
+from stages.models import Label, Model
+from stages.params import PATH, ParamsError
+from stages.tables import Columns, DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+METRICS = Path("reports/metrics.json")
+PREDICTIONS = Path("reports/predictions.parquet")
+FOLDS = Path("reports/folds.csv")
+PLOTS = Path("reports/plots")
+
+
+def _known_metric(name: str) -> str:
+    if name not in scores.METRICS:
+        raise ValueError(f"must be a metric ({params.nearest(name, scores.METRICS)})")
+    return name
+
+
+def _defaults_if_true(value: Any) -> Any:
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
+class CrossValidation(params.Section):
+    """Folds of the train part: whole groups or in time where there is such a column, else shuffled (stratified)."""
+
+    folds: int = Field(ge=2)
+    seed: int = Field(default=0, ge=0, lt=2**32)  # of the shuffle
+
+
+class LearningCurve(params.Section):
+    """Fits on growing numbers of rows."""
+
+    points: int = Field(default=5, ge=2)
+
+
+class EvaluateParams(params.Section):
+    """The evaluate section."""
+
+    metrics: Annotated[list[Annotated[str, AfterValidator(_known_metric)]], Field(min_length=1)] | None = None  # all
+    positive: bool | int | float | str | None = None  # of two labels the one that precision is of; default the last
+    cross_validation: CrossValidation | None = None
+    learning_curve: Annotated[LearningCurve | None, BeforeValidator(_defaults_if_true)] = None
+
+
+def chosen(p: EvaluateParams, model: Model) -> list[str]:
+    """Return the metrics to compute: those of params, or all that apply.
+
+    Raises:
+        ParamsError: one is not for this model.
+    """
+    known = scores.applying(len(model.labels))
+    for place, name in enumerate(p.metrics or []):
+        if name not in known:
+            kind = "numbers" if name in scores.NUMBERS else "two labels" if name in scores.TWO_CLASSES else "labels"
+            raise ParamsError(
+                f"{PATH}: evaluate.metrics[{place}]: {name} is for {kind}, and the model predicts {_outcome(model)}; "
+                f"known: {', '.join(known)}"
+            )
+    return list(p.metrics or known)
+
+
+def positive(p: EvaluateParams, model: Model) -> Label | None:
+    """Return the positive label of two, None for another task.
+
+    Raises:
+        ParamsError: it is none of the model's labels, or there are not two.
+    """
+    wanted = str(p.positive).lower() if isinstance(p.positive, bool) else p.positive
+    if wanted is None:
+        return model.labels[-1] if len(model.labels) == 2 else None
+    if len(model.labels) != 2:
+        raise ParamsError(f"{PATH}: evaluate.positive: is for two labels, and the model predicts {_outcome(model)}")
+    if wanted not in model.labels:
+        raise ParamsError(f"{PATH}: evaluate.positive: must be {_outcome(model)}, got {wanted!r}")
+    return wanted
+
+
+def _outcome(model: Model) -> str:
+    """Return in words what a model predicts."""
+    if len(model.labels) == 2:
+        return " or ".join(map(repr, model.labels))
+    return f"{len(model.labels)} labels" if model.labels else "numbers"
+
+
+def on_train(
+    p: EvaluateParams, columns: Columns, model: Model, names: Sequence[str], of: Label | None
+) -> tuple[list[folding.Record], list[folding.Point]]:
+    """Return the records of cross-validation and the points of the learning curve, each only if asked for.
+
+    The learning curve is of the last fold (of five, without cross-validation).
+
+    Raises:
+        DataError: the train part is too small for the folds.
+    """
+    if p.cross_validation is None and p.learning_curve is None:
+        return [], []
+
+    def trial(some: "pa.Table", held: Sequence["pa.Table"]) -> list[dict[str, float]]:
+        fitted = fitting.fit(model.recipe, columns, some).model
+        return [scores.score(predictions.predicted(fitted, table, of), names, "cv")[0] for table in held]
+
+    cv = p.cross_validation or CrossValidation(folds=5)
+    train = tables.read_part("train", columns)
+    labels = fitting.target_values(train, model.target, model.task) if model.labels else None
+    folds = folding.folds(columns, train, labels, cv.folds, cv.seed)
+    records = folding.cross_validated(train, folds, trial) if p.cross_validation else []
+    curve = folding.learning_curve(train, folds[-1], p.learning_curve.points, trial) if p.learning_curve else []
+    return records, curve
+
+
+def _strangers(rows: scores.Predicted, part: str) -> list[str]:
+    """Return a note on rows of labels that the model was not trained on."""
+    labels = scores.unknown_labels(rows)
+    if not labels:
+        return []
+    some = ", ".join(map(repr, labels[:5])) + (", ..." if len(labels) > 5 else "")
+    return [f"{part}: {np.isin(rows.actual, labels).sum()} rows have a label that train lacks: {some}"]
+
+
+def shown(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the metrics as text, a column a part, to four digits."""
+    names = dict.fromkeys(n for of in metrics.values() for n in of if n != "rows" and not n.endswith("_std"))
+    lines = [["", *metrics]]
+    lines += [[name, *(f"{of[name]:.4f}" if name in of else "" for of in metrics.values())] for name in names]
+    lines += [["rows", *(str(of.get("rows", "")) for of in metrics.values())]]
+    width = max(len(line[0]) for line in lines)
+    return "\n".join("".join([line[0].ljust(width), *(f"{cell:>12}" for cell in line[1:])]).rstrip() for line in lines)
+
+
+def main() -> None:
+    """Run the stage."""
+    p = params.read("evaluate", EvaluateParams)
+    columns, model = tables.read_columns(), models.load()
+    predictions.check(model, columns)
+    names, of = chosen(p, model), positive(p, model)
+    parts = {part: tables.read_part(part, columns) for part in ("test", "validation")}
+    if not parts["test"].num_rows:
+        raise DataError(f"{tables.SPLIT}/test has no rows to score the model on; see split.test")
+    seen = {part: predictions.predicted(model, table, of) for part, table in parts.items() if table.num_rows}
+    metrics: dict[str, dict[str, float]] = {}
+    notes: list[str] = []
+    for part, rows in seen.items():
+        values, said = scores.score(rows, names, part)
+        metrics[part] = values | {"rows": len(rows.actual)}
+        notes += [*_strangers(rows, part), *said]
+    records, curve = on_train(p, columns, model, names, of)
+    if records:
+        metrics["cv"] = folding.summary(records, names)
+        # One that the test part lacks too has its line already.
+        lacking = metrics["test"].keys() - metrics["cv"].keys()
+        notes += [f"cv: {name} left out: a fold cannot give it" for name in names if name in lacking]
+    with replacing_folder(PLOTS) as folder:
+        plots.write(plots.of_predictions(seen["test"]), folder)
+        plots.write({"importance": plots.importance(model.importances() or {})}, folder)
+        plots.write({"learning_curve": plots.learning_curve(curve, names[0])}, folder)
+    predictions.write(predictions.as_table(model, parts["test"], seen["test"]), PREDICTIONS)
+    kept = [name for name in names if any(name in record for record in records)]
+    header = ["fold", "rows_train", "rows", *kept] if records else ["fold"]
+    write_csv(FOLDS, header, ([record.get(name) for name in header] for record in records))
+    write_json(METRICS, metrics)
+    print("\n".join([shown(metrics), *notes]))
+
+
+if __name__ == "__main__":
+    command.run(main)

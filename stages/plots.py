@@ -1,0 +1,145 @@
+"""The data of plots, small enough for Git and a browser: tables that `dvc plots show` and the report draw.
+
+A table is a header and its rows. Curves and clouds of points are thinned to at
+most `POINTS`, evenly and always the same ones; the confusion matrix is counts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stages import scores
+from stages.files import write_csv
+from stages.folding import Point
+from stages.scores import Label, Predicted
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+POINTS = 1000
+_BINS = 10  # of the calibration curve
+_BARS = 50  # of the importances, the largest
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A table to draw."""
+
+    header: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+def of_predictions(rows: Predicted) -> dict[str, Plot]:
+    """Return the plots of predictions by the name of their file; one that they cannot give has no rows.
+
+    Each is always there, because `dvc plots show` warns of a file that is not.
+    """
+    return {
+        "calibration": calibration(rows),
+        "confusion": confusion(rows),
+        "precision_recall": precision_recall(rows),
+        "predicted_actual": predicted_actual(rows),
+        "residuals": residuals(rows),
+        "roc": roc(rows),
+    }
+
+
+def write(plots: Mapping[str, Plot], folder: Path) -> None:
+    """Write each plot's CSV file."""
+    for name, plot in plots.items():
+        write_csv(folder / f"{name}.csv", plot.header, plot.rows)
+
+
+def confusion(rows: Predicted) -> Plot:
+    """Return how often each label was there and was predicted, in order; pairs that never were are left out."""
+    points: list[tuple[Any, ...]] = []
+    if rows.task == "classification":
+        labels, counts = scores.confusion(rows.actual, rows.predicted)
+        names = labels.tolist()
+        points = [(names[there], names[said], int(counts[there, said])) for there, said in np.argwhere(counts)]
+    return Plot(("actual", "predicted", "count"), points)
+
+
+def roc(rows: Predicted) -> Plot:
+    """Return a ROC curve for each label, of two for the positive one; labels of no or all rows have none."""
+    from sklearn.metrics import roc_curve
+
+    points: list[tuple[Any, ...]] = []
+    for label, is_label, marks in _curves(rows):
+        if not is_label.all():
+            false_positive, true_positive, _ = roc_curve(is_label, marks)
+            points += _thinned(label, false_positive, true_positive)
+    return Plot(("label", "false_positive_rate", "true_positive_rate"), points)
+
+
+def precision_recall(rows: Predicted) -> Plot:
+    """Return a precision-recall curve for each label, of two for the positive one."""
+    from sklearn.metrics import precision_recall_curve
+
+    points: list[tuple[Any, ...]] = []
+    for label, is_label, marks in _curves(rows):
+        precision, recall, _ = precision_recall_curve(is_label, marks, drop_intermediate=True)
+        points += _thinned(label, recall[::-1], precision[::-1])
+    return Plot(("label", "recall", "precision"), points)
+
+
+def calibration(rows: Predicted) -> Plot:
+    """Return for each label the mean probability and the share of rows that are it, in ten bins of equal width."""
+    from sklearn.calibration import calibration_curve
+
+    points: list[tuple[Any, ...]] = []
+    for label, is_label, marks in _curves(rows) if rows.probabilities is not None else ():
+        share, probability = calibration_curve(is_label, np.clip(marks, 0, 1), n_bins=_BINS)
+        points += _thinned(label, probability, share)
+    return Plot(("label", "mean_probability", "share_of_rows"), points)
+
+
+def predicted_actual(rows: Predicted) -> Plot:
+    """Return the number there was and the one predicted."""
+    points = _pairs(rows.actual, rows.predicted) if rows.task == "regression" else []
+    return Plot(("actual", "predicted"), points)
+
+
+def residuals(rows: Predicted) -> Plot:
+    """Return the number predicted and what there was beyond it."""
+    points = _pairs(rows.predicted, rows.actual - rows.predicted) if rows.task == "regression" else []
+    return Plot(("predicted", "residual"), points)
+
+
+def importance(weights: Mapping[str, float]) -> Plot:
+    """Return the columns that weigh most, the weightiest first."""
+    order = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
+    return Plot(("column", "importance"), list(order[:_BARS]))
+
+
+def learning_curve(curve: Sequence[Point], metric: str) -> Plot:
+    """Return a metric on the rows fitted on and on those held out, by the number of rows fitted on."""
+    points = [(point.rows, point.train.get(metric), point.held_out.get(metric), metric) for point in curve]
+    return Plot(("rows", "train", "held_out", "metric"), points)
+
+
+def _curves(rows: Predicted) -> "list[tuple[Label, NDArray[np.bool_], NDArray[Any]]]":
+    """Return each label to draw a curve of that at least one row is, which rows are it, and their marks."""
+    curves = []
+    for label in rows.curved:
+        is_label, marks = rows.actual == label, rows.marks_of(label)
+        if marks is not None and is_label.any():
+            curves.append((label, is_label, marks))
+    return curves
+
+
+def _pairs(x: "NDArray[Any]", y: "NDArray[Any]") -> list[tuple[Any, ...]]:
+    kept = _kept(len(x))
+    return list(zip(x[kept].tolist(), y[kept].tolist(), strict=True))
+
+
+def _thinned(label: Label, x: "NDArray[Any]", y: "NDArray[Any]") -> list[tuple[Any, ...]]:
+    return [(label, *pair) for pair in _pairs(x, y)]
+
+
+def _kept(count: int) -> "NDArray[np.int64]":
+    """Return the places of the points to keep, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(np.int64))

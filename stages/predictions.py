@@ -1,0 +1,72 @@
+"""What a model says of the rows of a table, beside what was there."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages import fitting, hashes, models, tables
+from stages.files import replacing
+from stages.models import Label, Model, ModelError
+from stages.scores import Predicted
+from stages.tables import Columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def check(model: Model, columns: Columns) -> None:
+    """Refuse a model that was fitted on other columns than these.
+
+    Raises:
+        ModelError: a column or the target is not there, or of another type.
+    """
+    has = {c.name: c.type for c in columns}
+    for column in (*model.columns, model.target):
+        if has.get(column.name) != column.type:
+            found = f"is of type {has[column.name]}" if column.name in has else "is not there"
+            raise ModelError(
+                f"{models.FOLDER} takes {column.name!r} as {column.type}, and in {tables.SPLIT} it {found}; "
+                "`dvc repro train` fits it anew"
+            )
+    if columns.target.name != model.target.name:
+        raise ModelError(
+            f"{models.FOLDER} predicts {model.target.name!r}, and the target of {tables.SPLIT} is "
+            f"{columns.target.name!r}; `dvc repro train` fits it anew"
+        )
+
+
+def predicted(model: Model, table: "pa.Table", positive: Label | None = None) -> Predicted:
+    """Return the model's predictions of a table's rows; `positive` is the label that metrics of two labels are of."""
+    values = model.predict(table)
+    probabilities = model.probabilities(table)
+    return Predicted(
+        actual=fitting.target_values(table, model.target, model.task),
+        # Estimators give texts as objects, or as numpy's texts of one length.
+        predicted=values.astype(str) if model.target.type in ("category", "text") else values,
+        labels=model.labels,
+        positive=positive,
+        probabilities=probabilities,
+        decision=model.decision(table) if probabilities is None else None,
+    )
+
+
+def as_table(model: Model, table: "pa.Table", rows: Predicted) -> "pa.Table":
+    """Return row, row_hash (of the values that the model takes), actual, predicted and p_<label> of each row."""
+    import pyarrow as pa
+
+    columns = {
+        tables.ROW: table.column(tables.ROW),
+        "row_hash": pa.array(hashes.row_hashes(table, model.columns), pa.string()),
+        "actual": pa.array(rows.actual),
+        "predicted": pa.array(rows.predicted),
+    }
+    if rows.probabilities is not None:
+        columns |= {f"p_{label}": pa.array(rows.probabilities[:, i].copy()) for i, label in enumerate(model.labels)}
+    return pa.table(columns)
+
+
+def write(table: "pa.Table", path: Path) -> None:
+    """Write predictions to a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")

@@ -1,0 +1,122 @@
+"""Make files of CSV or Parquet one view of DuckDB, their rows in order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stages import casts, csvs
+from stages.params import ParamsError
+from stages.sources import File
+from stages.tables import DataError, Type, literal, quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the view `cells` holds."""
+
+    shown: str  # the files for messages
+    paths: Sequence[Path]  # the files that the view reads
+    cells: csvs.Cells | None  # None where the files are Parquet
+
+    @property
+    def text(self) -> bool:
+        """Whether every cell is text, whose type is to be found."""
+        return self.cells is not None
+
+    def check_header(self, database: "duckdb.DuckDBPyConnection", form: csvs.Form, types: Mapping[str, Type]) -> None:
+        """Raise DataError where a first line was taken for names and looks like a row, or the other way round."""
+        if self.cells is None or form.header is not None:
+            return
+        named = dict(zip(self.cells.names, self.cells.first, strict=True))
+        if form.columns is None:
+            rows = [n for n in named if types.get(n) in ("integer", "number") and casts.is_number(n, form.decimal)]
+            if rows:
+                raise DataError(
+                    f"{self.cells.texts[0].shown}: the first line looks like a row and would be lost: {rows[0]!r} "
+                    "stands over numbers; name the columns in params.yaml: fetch.columns, or add fetch.header: true"
+                )
+            return
+        words = [n for n, cell in named.items() if cell and types.get(n) == "category" and not casts.is_number(cell)]
+        if words and (odd := casts.first_is_odd(database, "cells", words, form.decimal)):
+            raise DataError(
+                f"{self.cells.texts[0].shown}: the first line looks like a header: {named[odd]!r} stands over numbers; "
+                "add to params.yaml: fetch.header: true if it is one, else false"
+            )
+
+
+def load(
+    database: "duckdb.DuckDBPyConnection", files: Sequence[File], form: csvs.Form, missing: Sequence[str], folder: Path
+) -> Loaded:
+    """Make the view `cells` of files; copies of what must be unpacked or decoded are written into `folder`.
+
+    Raises:
+        DataError: the files are empty, damaged or of different columns.
+        ParamsError: a key of params.yaml does not fit them.
+    """
+    parquet = [file.path for file in files if _is_parquet(file.path)]
+    shown = files[0].shown if len(files) == 1 else f"{files[0].shown} and {len(files) - 1} more"
+    if not parquet:
+        cells = csvs.read([(file.shown, file.path) for file in files], form, folder)
+        return Loaded(shown, [_load_csv(database, cells, missing, folder)], cells)
+    if len(parquet) != len(files):
+        other = next(file.shown for file in files if file.path not in parquet)
+        raise DataError(f"{other}: is not Parquet, as {parquet[0]} is; the files must agree")
+    _load_parquet(database, files, form, missing)
+    return Loaded(shown, parquet, None)
+
+
+def _is_parquet(path: Path) -> bool:
+    """Say whether a file is meant to be Parquet, whole or not."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1" or path.suffix.lower() in (".parquet", ".pq")
+
+
+def _load_csv(database: "duckdb.DuckDBPyConnection", cells: csvs.Cells, missing: Sequence[str], folder: Path) -> Path:
+    """Parse CSV once, and return the Parquet file of its cells that the view reads."""
+    import duckdb
+
+    parsed = folder / "cells.parquet"
+    try:
+        copied = database.execute(f"COPY ({cells.query(missing)}) TO {literal(parsed)} (FORMAT parquet)").fetchone()
+    except duckdb.InvalidInputException as error:
+        raise cells.fault(error) from None
+    if not copied or not copied[0]:
+        raise DataError(f"{cells.texts[0].shown}: has a header and no row")
+    database.execute(f"CREATE VIEW cells AS FROM read_parquet({literal(parsed)})")
+    return parsed
+
+
+def _load_parquet(
+    database: "duckdb.DuckDBPyConnection", files: Sequence[File], form: csvs.Form, missing: Sequence[str]
+) -> None:
+    """Make the view of Parquet files: typed, text stripped of blanks and NULL where missing."""
+    import duckdb
+
+    found: dict[str, dict[str, str]] = {}
+    for file in files:
+        try:
+            found[file.shown] = casts.described(database, f"FROM read_parquet({literal(file.path)})")
+        except duckdb.Error as error:
+            reason = str(error).strip().splitlines()[0]
+            raise DataError(f"{file.shown}: cannot be read as Parquet, it is cut off or damaged: {reason}") from None
+    (one, types), *others = found.items()
+    for other, its in others:
+        if its != types:
+            differing = next((n for n in (*types, *its) if types.get(n) != its.get(n)), "another order")
+            raise DataError(f"{other}: differs from {one} in its columns ({differing}); the files must agree")
+    names = list(form.columns or types)
+    if len(names) != len(types):
+        raise ParamsError(f"params.yaml: fetch.columns: has {len(names)} names, {one} has {len(types)} columns")
+    csvs.check_names(one, names)
+    cells = (
+        f"{csvs.stripped(quoted(old), missing) if kind in ('VARCHAR', 'ENUM') else quoted(old)} AS {quoted(new)}"
+        for (old, kind), new in zip(types.items(), names, strict=True)
+    )
+    paths = ", ".join(literal(file.path) for file in files)
+    database.execute(f"CREATE VIEW cells AS SELECT {', '.join(cells)} FROM read_parquet([{paths}])")
+    if not database.execute("SELECT 1 FROM cells LIMIT 1").fetchone():
+        raise DataError(f"{one}: has no row")

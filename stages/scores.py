@@ -1,0 +1,263 @@
+"""Metrics: how well predictions match what was there. Names and definitions are scikit-learn's.
+
+A metric that the rows cannot give (an AUC on rows of one class, a log loss
+without probabilities) is left out, and a note says why. Those that need counts
+only come from one confusion matrix, because scikit-learn counts anew for each
+and a sweep scores thousands of folds; tests hold them to scikit-learn's.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from stages.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+Task = Literal["classification", "regression"]
+Label = str | int | float
+
+CLASSES = (
+    "accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc", "log_loss", "mcc",
+)  # fmt: skip
+TWO_CLASSES = ("precision", "recall", "f1", "average_precision")  # of the positive label
+NUMBERS = ("rmse", "mae", "r2", "mape", "ae_p10", "ae_p50", "ae_p90")
+METRICS = (*CLASSES, *TWO_CLASSES, *NUMBERS)
+
+
+class ScoreError(UserError):
+    """Predictions that cannot be scored."""
+
+
+class _LeftOutError(Exception):
+    """Why a metric cannot be had from these rows."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of some rows, beside what was there."""
+
+    actual: "Array"  # (rows,)
+    predicted: "Array"  # (rows,) labels, from the estimator's own predict, or numbers
+    labels: Sequence[Label] = ()  # those the model knows, in its order; none for numbers
+    positive: Label | None = None  # the label that precision, recall and curves of two labels are of
+    probabilities: "Array | None" = field(default=None, repr=False)  # (rows, labels)
+    decision: "Array | None" = field(default=None, repr=False)  # (rows,) for two labels, or (rows, labels)
+
+    @property
+    def task(self) -> Task:
+        """What the model predicts."""
+        return "classification" if len(self.labels) else "regression"
+
+    @cached_property
+    def counts(self) -> "Array":
+        """The confusion matrix of the labels that were there or predicted."""
+        return confusion(self.actual, self.predicted)[1]
+
+    @cached_property
+    def marks(self) -> "Array | None":
+        """A number (rows, labels) that is higher the likelier the label: probability or decision function."""
+        if self.probabilities is not None:
+            return self.probabilities
+        if self.decision is None:
+            return None
+        columns = np.column_stack([-self.decision, self.decision]) if self.decision.ndim == 1 else self.decision
+        # An SVC asked for one-versus-one has a column a pair of labels, which says nothing of one label.
+        return columns if columns.shape[1] == len(self.labels) else None
+
+    def marks_of(self, label: Label) -> "Array | None":
+        """Return the marks (rows,) of one label."""
+        return None if self.marks is None else self.marks[:, list(self.labels).index(label)]
+
+    @property
+    def curved(self) -> list[Label]:
+        """The labels that curves are drawn of: the positive of two, else all."""
+        return [self.positive] if len(self.labels) == 2 and self.positive is not None else list(self.labels)
+
+
+def applying(labels: int) -> tuple[str, ...]:
+    """Return the names of the metrics for a number of labels; 0 means a model that predicts numbers."""
+    if not labels:
+        return NUMBERS
+    return (*CLASSES, *TWO_CLASSES) if labels == 2 else CLASSES
+
+
+def score(rows: Predicted, names: Sequence[str], part: str) -> tuple[dict[str, float], list[str]]:
+    """Return the named metrics of the rows of a part, and a note on each that cannot be had.
+
+    Raises:
+        ScoreError: a model of numbers predicts what is no number.
+    """
+    if rows.task == "regression" and (bad := int((~np.isfinite(rows.predicted)).sum())):
+        raise ScoreError(f"the model predicts no finite number for {bad} of {len(rows.actual)} rows of {part}")
+    of = _NUMBERS if rows.task == "regression" else _CLASSES
+    values, notes = {}, []
+    for name in names:
+        try:
+            value = of[name](rows)
+            if not np.isfinite(value):
+                raise _LeftOutError("it is not a finite number")
+            values[name] = value
+        except _LeftOutError as reason:
+            notes.append(f"{part}: {name} left out: {reason}")
+    return values, notes
+
+
+def confusion(actual: "Array", predicted: "Array") -> "tuple[Array, Array]":
+    """Return the labels (k,) that were there or predicted, in order, and how often which was which (k, k).
+
+    Row i, column j: label i was there and label j predicted.
+    """
+    labels, codes = np.unique(np.concatenate([actual, predicted]), return_inverse=True)
+    pairs = codes[: len(actual)] * len(labels) + codes[len(actual) :]
+    return labels, np.bincount(pairs, minlength=len(labels) ** 2).reshape(len(labels), len(labels))
+
+
+def _ratio(part: "Array", whole: "Array") -> "Array":
+    """Return part / whole, 0 where whole is 0."""
+    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole != 0)
+
+
+def _by_label(counts: "Array") -> "dict[str, Array]":
+    """Return precision, recall and f1 (k,) of each label; 0 where a label is never predicted or never there."""
+    right, there, said = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return {"precision": _ratio(right, said), "recall": _ratio(right, there), "f1": _ratio(2 * right, there + said)}
+
+
+def _macro(name: str) -> Callable[[Predicted], float]:
+    """Return a metric averaged over the labels, each counting the same."""
+    return lambda rows: float(_by_label(rows.counts)[name].mean())
+
+
+def _positive(name: str) -> Callable[[Predicted], float]:
+    """Return a metric of the positive label."""
+
+    def metric(rows: Predicted) -> float:
+        counts = confusion(rows.actual == rows.positive, rows.predicted == rows.positive)
+        return float(_by_label(counts[1])[name][-1]) if counts[0][-1] else 0.0
+
+    return metric
+
+
+def _accuracy(rows: Predicted) -> float:
+    return float(rows.counts.trace() / rows.counts.sum())
+
+
+def _balanced_accuracy(rows: Predicted) -> float:
+    """Mean recall of the labels that are there."""
+    there = rows.counts.sum(axis=1)
+    return float((rows.counts.diagonal()[there > 0] / there[there > 0]).mean())
+
+
+def _mcc(rows: Predicted) -> float:
+    """Matthews correlation of actual and predicted labels (Gorodkin 2004, doi:10.1016/j.compbiolchem.2004.09.006)."""
+    counts = rows.counts.astype(np.float64)
+    there, said, total = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
+    spread = (total**2 - there @ there) * (total**2 - said @ said)
+    return float((counts.trace() * total - there @ said) / np.sqrt(spread)) if spread else 0.0
+
+
+def _plain(name: str) -> Callable[[Predicted], float]:
+    """Return scikit-learn's metric of actual and predicted."""
+
+    def metric(rows: Predicted) -> float:
+        import sklearn.metrics
+
+        return float(getattr(sklearn.metrics, name)(rows.actual, rows.predicted))
+
+    return metric
+
+
+def _roc_auc(rows: Predicted) -> float:
+    """Area under the ROC curve, beyond two labels the mean of each label's against the rest.
+
+    By label, because scikit-learn's takes no decision function beyond two labels.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    areas = []
+    for label in rows.curved:
+        is_label, marks = rows.actual == label, rows.marks_of(label)
+        if marks is None:
+            raise _LeftOutError("the estimator has neither probabilities nor a decision function for each label")
+        if is_label.all() or not is_label.any():
+            raise _LeftOutError(f"{'all' if is_label.all() else 'none'} of the {len(is_label)} rows are {label!r}")
+        areas.append(roc_auc_score(is_label, marks))
+    return float(np.mean(areas))
+
+
+def _average_precision(rows: Predicted) -> float:
+    from sklearn.metrics import average_precision_score
+
+    is_positive, marks = rows.actual == rows.positive, rows.marks_of(rows.curved[0])
+    if marks is None:
+        raise _LeftOutError("the estimator has neither probabilities nor a decision function")
+    if not is_positive.any():
+        raise _LeftOutError(f"none of the {len(is_positive)} rows are {rows.positive!r}")
+    return float(average_precision_score(is_positive, marks))
+
+
+def _log_loss(rows: Predicted) -> float:
+    from sklearn.metrics import log_loss
+
+    if rows.probabilities is None:
+        raise _LeftOutError("the estimator has no probabilities (train.calibrate: true makes them)")
+    if unknown := unknown_labels(rows):
+        raise _LeftOutError(f"the model does not know {unknown[0]!r}")
+    return float(log_loss(rows.actual, rows.probabilities, labels=list(rows.labels)))
+
+
+def unknown_labels(rows: Predicted) -> list[Label]:
+    """Return the labels of the rows that the model was not trained on; none for numbers."""
+    if rows.task == "regression":
+        return []
+    known = set(rows.labels)
+    return [label for label in np.unique(rows.actual).tolist() if label not in known]
+
+
+def _r2(rows: Predicted) -> float:
+    if len(np.unique(rows.actual)) < 2:
+        raise _LeftOutError(f"the target is the same in all {len(rows.actual)} rows")
+    return _plain("r2_score")(rows)
+
+
+def _mape(rows: Predicted) -> float:
+    if zeros := int((rows.actual == 0).sum()):
+        raise _LeftOutError(f"the target is 0 in {zeros} of {len(rows.actual)} rows")
+    return _plain("mean_absolute_percentage_error")(rows)
+
+
+def _ae_percentile(percent: int) -> Callable[[Predicted], float]:
+    """Return the percentile (linear between rows) of the absolute error."""
+    return lambda rows: float(np.percentile(np.abs(rows.actual - rows.predicted), percent))
+
+
+_CLASSES: dict[str, Callable[[Predicted], float]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "precision_macro": _macro("precision"),
+    "recall_macro": _macro("recall"),
+    "f1_macro": _macro("f1"),
+    "roc_auc": _roc_auc,
+    "log_loss": _log_loss,
+    "mcc": _mcc,
+    "precision": _positive("precision"),
+    "recall": _positive("recall"),
+    "f1": _positive("f1"),
+    "average_precision": _average_precision,
+}
+_NUMBERS: dict[str, Callable[[Predicted], float]] = {
+    "rmse": _plain("root_mean_squared_error"),
+    "mae": _plain("mean_absolute_error"),
+    "r2": _r2,
+    "mape": _mape,
+    "ae_p10": _ae_percentile(10),
+    "ae_p50": _ae_percentile(50),
+    "ae_p90": _ae_percentile(90),
+}

@@ -1,0 +1,146 @@
+"""scores: scikit-learn's figures, and a word on each that the rows cannot give."""
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import scores
+from stages.scores import Predicted
+
+LABELS = ["a", "b", "c"]
+PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=80)
+
+
+def all_of(rows: Predicted) -> dict[str, float]:
+    return scores.score(rows, scores.applying(len(rows.labels)), "test")[0]
+
+
+def notes(rows: Predicted, *names: str) -> list[str]:
+    return scores.score(rows, names, "test")[1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(PAIRS)
+@pytest.mark.filterwarnings("ignore")
+def test_counts_give_scikit_learns_figures(pairs: list[tuple[str, str]]) -> None:
+    actual, predicted = (np.array(side) for side in zip(*pairs, strict=True))
+    expected = {
+        "accuracy": sk.accuracy_score(actual, predicted),
+        "balanced_accuracy": sk.balanced_accuracy_score(actual, predicted),
+        "precision_macro": sk.precision_score(actual, predicted, average="macro", zero_division=0),
+        "recall_macro": sk.recall_score(actual, predicted, average="macro", zero_division=0),
+        "f1_macro": sk.f1_score(actual, predicted, average="macro", zero_division=0),
+        "mcc": sk.matthews_corrcoef(actual, predicted),
+    }
+    found = all_of(Predicted(actual, predicted, LABELS))
+    assert {name: found[name] for name in expected} == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(pairs=PAIRS, positive=st.sampled_from(["a", "b"]))
+@pytest.mark.filterwarnings("ignore")
+def test_the_positive_label_gives_scikit_learns_figures(pairs: list[tuple[str, str]], positive: str) -> None:
+    actual, predicted = (np.array(side) for side in zip(*pairs, strict=True))
+    expected = {
+        name: getattr(sk, f"{name}_score")(actual == positive, predicted == positive, zero_division=0)
+        for name in ("precision", "recall", "f1")
+    }
+    found = all_of(Predicted(actual, predicted, ["a", "b"], positive))
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.fixture
+def three() -> Predicted:
+    """Three labels with probabilities."""
+    random = np.random.RandomState(0)
+    probabilities = random.dirichlet(np.ones(3), 200)
+    actual = np.array([LABELS[random.choice(3, p=row)] for row in probabilities])
+    return Predicted(actual, np.array(LABELS)[probabilities.argmax(axis=1)], LABELS, None, probabilities)
+
+
+def test_three_labels_are_scored_by_all_metrics_of_labels(three: Predicted) -> None:
+    found = all_of(three)
+    assert tuple(found) == scores.CLASSES
+    assert found["roc_auc"] == sk.roc_auc_score(three.actual, three.probabilities, multi_class="ovr")
+    assert found["log_loss"] == sk.log_loss(three.actual, three.probabilities)
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_two_labels_are_scored_for_the_positive_one(positive: int) -> None:
+    random = np.random.RandomState(1)
+    mark = random.rand(300)
+    actual = (random.rand(300) < mark).astype(int)
+    rows = Predicted(actual, (mark > 0.5).astype(int), [0, 1], positive, np.column_stack([1 - mark, mark]))
+    found = all_of(rows)
+    assert tuple(found) == (*scores.CLASSES, *scores.TWO_CLASSES)
+    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(actual, mark), abs=1e-12)
+    assert found["average_precision"] == sk.average_precision_score(actual == positive, np.abs(mark - 1 + positive))
+
+
+def test_a_decision_function_gives_the_auc_and_no_log_loss() -> None:
+    actual = np.array(["n", "n", "y", "y"])
+    rows = Predicted(actual, actual, ["n", "y"], "y", decision=np.array([-2.0, 1.0, 0.5, 3.0]))
+    assert all_of(rows)["roc_auc"] == 0.75
+    assert notes(rows, "log_loss") == [
+        "test: log_loss left out: the estimator has no probabilities (train.calibrate: true makes them)"
+    ]
+
+
+def test_without_either_there_is_no_auc() -> None:
+    rows = Predicted(np.array([0, 1]), np.array([0, 1]), [0, 1], 1)
+    assert notes(rows, "roc_auc", "average_precision", "f1") == [
+        "test: roc_auc left out: the estimator has neither probabilities nor a decision function for each label",
+        "test: average_precision left out: the estimator has neither probabilities nor a decision function",
+    ]
+
+
+def test_a_one_versus_one_decision_function_is_not_taken_for_marks_of_labels() -> None:
+    labels = list("abcd")
+    rows = Predicted(np.array(labels), np.array(labels), labels, decision=np.zeros((4, 6)))
+    assert rows.marks is None
+
+
+def test_rows_of_one_class_have_no_auc() -> None:
+    rows = Predicted(np.array([1, 1]), np.array([0, 1]), [0, 1], 1, np.full((2, 2), 0.5))
+    assert notes(rows, "roc_auc") == ["test: roc_auc left out: all of the 2 rows are 1"]
+    without = Predicted(np.array(["a", "b"]), np.array(["a", "b"]), LABELS, None, np.full((2, 3), 1 / 3))
+    assert notes(without, "roc_auc") == ["test: roc_auc left out: none of the 2 rows are 'c'"]
+
+
+def test_a_label_that_train_lacks_counts_as_wrong() -> None:
+    rows = Predicted(np.array(["a", "b", "new"]), np.array(["a", "b", "a"]), ["a", "b"], "b", np.full((3, 2), 0.5))
+    assert scores.unknown_labels(rows) == ["new"]
+    assert all_of(rows)["accuracy"] == 2 / 3
+    assert notes(rows, "log_loss") == ["test: log_loss left out: the model does not know 'new'"]
+
+
+def test_numbers_are_scored_as_scikit_learn_and_numpy_do() -> None:
+    random = np.random.RandomState(2)
+    actual = random.rand(500) + 1
+    predicted = actual + random.randn(500) / 10
+    errors = np.abs(actual - predicted)
+    assert all_of(Predicted(actual, predicted)) == {
+        "rmse": sk.root_mean_squared_error(actual, predicted),
+        "mae": sk.mean_absolute_error(actual, predicted),
+        "r2": sk.r2_score(actual, predicted),
+        "mape": sk.mean_absolute_percentage_error(actual, predicted),
+        "ae_p10": np.percentile(errors, 10),
+        "ae_p50": np.percentile(errors, 50),
+        "ae_p90": np.percentile(errors, 90),
+    }
+
+
+def test_what_numbers_cannot_give_is_said() -> None:
+    rows = Predicted(np.zeros(3), np.ones(3))
+    assert notes(rows, "rmse", "r2", "mape") == [
+        "test: r2 left out: the target is the same in all 3 rows",
+        "test: mape left out: the target is 0 in 3 of 3 rows",
+    ]
+
+
+def test_a_prediction_that_is_no_number_is_refused() -> None:
+    with pytest.raises(scores.ScoreError) as error:
+        all_of(Predicted(np.zeros(3), np.array([0.0, np.nan, np.inf])))
+    assert str(error.value) == "the model predicts no finite number for 2 of 3 rows of test"
