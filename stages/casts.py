@@ -33,12 +33,14 @@ _NUMBER = r"(?i)[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)"
 _DATE = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?"
 _GUESSED: tuple[Type, ...] = ("integer", "number", "date")
 
+_LARGE = ("UBIGINT", "HUGEINT", "UHUGEINT")  # integers that 64 bits may not hold, sums of integers among them
 # DuckDB's types; those that are not here cannot be a column.
 _KINDS: dict[str, Type] = {
     **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"), "integer"),
-    **dict.fromkeys(("UBIGINT", "HUGEINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL"), "number"),
+    **dict.fromkeys(("FLOAT", "DOUBLE", "DECIMAL"), "number"),
     **dict.fromkeys(("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"), "date"),
     "TIMESTAMP WITH TIME ZONE": "date",
+    **dict.fromkeys(_LARGE, "integer"),
     **dict.fromkeys(("VARCHAR", "ENUM", "UUID", "BOOLEAN", "TIME", '"NULL"'), "category"),
 }
 
@@ -67,21 +69,30 @@ def cast(
     """Return the columns of the view `source`, and the query of its rows stored as these types.
 
     `guess`: the cells are those of a CSV file, all text. Text is of type category here; see `settled`.
+    A nested or binary column is in the query only: an expression may make a column of it.
 
     Raises:
-        DataError: a column is nested or binary, or has a value that is not of the type forced on it.
+        DataError: a value is not of the type forced on its column.
     """
     natives = described(database, f"FROM {source}")
-    for name, native in natives.items():
-        if native not in _KINDS:
-            raise DataError(f"the column {name!r} is of type {native}, which is no column of a table; drop it")
-    types = {name: forced[name].type if name in forced else _KINDS[native] for name, native in natives.items()}
+    types = {name: _KINDS[native] for name, native in natives.items() if native in _KINDS}
+    types |= _too_large(database, source, [name for name, native in natives.items() if native in _LARGE])
+    types |= {name: forced[name].type for name in forced}
     if guess:
         types |= _guessed(database, source, [name for name in types if name not in forced], decimal)
-    stored = {name: _stored(quoted(name), natives[name], types[name], forced.get(name), decimal) for name in natives}
-    _check_forced(database, source, {name: stored[name] for name in natives if name in forced}, forced)
-    query = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in stored.items())
-    return [Column(name, type_) for name, type_ in types.items()], f"SELECT {query} FROM {source}"
+    stored = {name: _stored(quoted(name), natives[name], types[name], forced.get(name), decimal) for name in types}
+    _check_forced(database, source, {name: stored[name] for name in forced}, forced)
+    query = ", ".join(f"{stored.get(name, quoted(name))} AS {quoted(name)}" for name in natives)
+    return [Column(name, types[name]) for name in natives if name in types], f"SELECT {query} FROM {source}"
+
+
+def _too_large(database: "duckdb.DuckDBPyConnection", source: str, names: Sequence[str]) -> dict[str, Type]:
+    """Return number for those columns of large integers that 64 bits do not hold."""
+    if not names:
+        return {}
+    counts = ", ".join(f"count({quoted(n)}) - count(TRY_CAST({quoted(n)} AS BIGINT))" for n in names)
+    found = database.execute(f"SELECT {counts} FROM {source}").fetchone() or ()
+    return {name: "number" for name, count in zip(names, found, strict=True) if count}
 
 
 def settled(
@@ -105,7 +116,7 @@ def _stored(cell: str, native: str, type_: Type, forced: Forced | None, decimal:
         cell = f"make_timestamp(epoch_us({cell}))"  # UTC
     if type_ in ("category", "text"):
         return cell if native == "VARCHAR" else f"CAST({cell} AS VARCHAR)"
-    if type_ == _KINDS[native]:
+    if type_ == _KINDS.get(native):
         value = f"CAST({cell} AS {STORED[type_]})"
         return f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END" if type_ == "number" else value
     return _parsed(cell if native == "VARCHAR" else f"CAST({cell} AS VARCHAR)", type_, forced, decimal)
@@ -126,6 +137,8 @@ def _parsed(text: str, type_: Type, forced: Forced | None, decimal: str) -> str:
         whole = f"TRY_CAST(split_part({number}, '.', 1) AS BIGINT)"
         return f"CASE WHEN {_matches(number, _WHOLE)} THEN {whole} END" if forced else f"CAST({text} AS BIGINT)"
     value = f"TRY_CAST({number} AS DOUBLE)"
+    if forced is None:
+        return f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
     return f"CASE WHEN {_matches(number, _NUMBER)} AND NOT isnan({value}) THEN {value} END"
 
 
@@ -167,9 +180,7 @@ def first_is_odd(database: "duckdb.DuckDBPyConnection", source: str, names: Sequ
     return next((name for name, number, values in halves if number and number == values - 1), None)
 
 
-def _guessed(
-    database: "duckdb.DuckDBPyConnection", source: str, names: Sequence[str], decimal: str
-) -> dict[str, Type]:
+def _guessed(database: "duckdb.DuckDBPyConnection", source: str, names: Sequence[str], decimal: str) -> dict[str, Type]:
     """Return the types of text columns by their values."""
     sample = f"(FROM {source} LIMIT {SAMPLE})"
     possible = _without_faults(database, sample, dict.fromkeys(names, _GUESSED), _faults, decimal)

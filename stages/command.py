@@ -11,6 +11,7 @@ from stages.errors import UserError
 _REFUSED = {
     errno.ENOSPC: "no space left on the disk",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file would be larger than is allowed here",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "not permitted",
@@ -25,12 +26,21 @@ def run(main: Callable[[], None]) -> None:
         _stop(str(error), 1)
     except MemoryError:
         _stop("out of memory: the table and the model do not fit; take fewer rows or columns", 1)
-    except OSError as error:
-        if error.errno not in _REFUSED:
-            raise
-        _stop(f"{_REFUSED[error.errno]}: {error.filename or 'while writing'}", 1)
     except KeyboardInterrupt:
         _stop("stopped; what was finished is kept, and `dvc repro` goes on from there", 130)
+    except Exception as error:
+        refused = _refused(error)
+        if refused is None:
+            raise
+        _stop(refused, 1)
+
+
+def _refused(error: Exception) -> str | None:
+    """Return what the machine refused; DuckDB and Arrow say it in their own errors' text."""
+    for number, words in _REFUSED.items():
+        if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+            return f"{words}: {getattr(error, 'filename', None) or ' '.join(str(error).split())}"
+    return None
 
 
 def _stop(message: str, status: int) -> None:

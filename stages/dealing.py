@@ -148,38 +148,6 @@ def by_hash(points: NDArray[np.float64], validation: float, test: float) -> Part
     return parts
 
 
-def rejoined(parts: Parts, repeats: Rows, firsts: Rows) -> tuple[Parts, int]:
-    """Return the parts with each repeated row moved to the part of the first of its kind, and how many moved.
-
-    `repeats` and `firsts` (n,) are row numbers of equal rows. Rows that move come
-    last in their new part, in row order.
-
-    Raises:
-        DataError: a part is left without a row.
-    """
-    moving = apart(parts, repeats, firsts)
-    if not moving.any():
-        return parts, 0
-    moved, to = repeats[moving], _part_of(parts)[firsts[moving]]
-    result = {}
-    for place, (name, rows) in enumerate(parts.items()):
-        stay = rows[~np.isin(rows, moved)]
-        result[name] = np.concatenate([stay, np.sort(moved[to == place])])
-        if len(rows) and not len(result[name]):
-            raise DataError(
-                f"{PATH}: split.duplicates: together leaves {name} without a row: its {_number(len(rows), 'row')} "
-                f"repeat rows of other parts; take a larger split.{name} or duplicates: keep"
-            )
-    return result, len(moved)
-
-
-def apart(parts: Parts, repeats: Rows, firsts: Rows) -> NDArray[np.bool_]:
-    """Return for each repeated row (n,) whether the first of its kind is in another part."""
-    part = _part_of(parts)
-    different: NDArray[np.bool_] = part[repeats] != part[firsts]
-    return different
-
-
 def _whole(places: Rows, wanted: Sizes, kind: str) -> Parts:
     """Return the parts, in row order, when whole groups are taken in order of `places` (rows,), test first."""
     ends = np.cumsum(np.bincount(places))
@@ -216,14 +184,6 @@ def _check_classes(classes: Rows, of: str, counts: tuple[int, int], parts: tuple
                 f"{PATH}: split.by: stratified needs a row of each of the {len(members)} classes in {part}, "
                 f"which gets {_number(count, 'row')}"
             )
-
-
-def _part_of(parts: Parts) -> NDArray[np.int8]:
-    """Return the place of the part (row number -> 0, 1, 2) of every row."""
-    part = np.full(max(int(rows.max(initial=-1)) for rows in parts.values()) + 1, -1, dtype=np.int8)
-    for place, rows in enumerate(parts.values()):
-        part[rows] = place
-    return part
 
 
 def _parts(*rows: Any) -> Parts:

@@ -153,7 +153,7 @@ def _arranged(p: FetchParams, raw: Path) -> "Iterator[tuple[duckdb.DuckDBPyConne
         except duckdb.Error as error:
             if not isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
                 expressions.find_failing(database, "FROM derived", p.derive)
-                if not isinstance(error, duckdb.InvalidInputException):
+                if loaded.text:
                     raise
             raise DataError(f"{loaded.shown}: {str(error).strip().splitlines()[0]}") from None
 
@@ -187,14 +187,13 @@ def _arrange(database: "duckdb.DuckDBPyConnection", p: FetchParams, text: bool) 
     found = list(casts.described(database, "FROM cells"))
     _check_known(p, [*found, *p.derive])
     source_types = {name: forced for name, forced in p.types.items() if name in found}
-    columns, query = casts.cast(database, "cells", source_types, p.decimal, guess=text)
+    known, query = casts.cast(database, "cells", source_types, p.decimal, guess=text)
     database.execute(f"CREATE VIEW typed AS {query}")
     database.execute(f"CREATE VIEW derived AS {expressions.derived(database, 'typed', found, p.derive)}")
     derived_types = {name: forced for name, forced in p.types.items() if name not in found}
     more, query = casts.cast(database, "derived", derived_types)
-    by_name = {c.name: c for c in (*more, *columns)}
-    kept = [name for name in p.keep or by_name if name not in p.drop]
-    kept = kept if p.keep else [name for name in (*found, *p.derive) if name in kept]
+    by_name = {c.name: c for c in (*more, *known)}
+    kept = [name for name in p.keep or (*found, *p.derive) if name not in p.drop]
     if not kept:
         raise params.ParamsError("params.yaml: fetch.drop: leaves no column")
     if taken := [name for name in kept if name.casefold() == tables.ROW]:
@@ -202,6 +201,9 @@ def _arrange(database: "duckdb.DuckDBPyConnection", p: FetchParams, text: bool) 
             f"params.yaml: fetch: the table has a column {taken[0]!r}, which is the name of the row's number; "
             f"rename it by derive: {{other_name: {taken[0]}}} and drop: [{taken[0]}]"
         )
+    if nested := [name for name in kept if name not in by_name]:
+        kind = casts.described(database, "FROM derived")[nested[0]]
+        raise DataError(f"the column {nested[0]!r} is {kind}, which no table has here; add it to fetch.drop")
     database.execute(f"CREATE VIEW arranged AS SELECT {', '.join(map(quoted, kept))} FROM ({query})")
     return casts.settled(database, "arranged", [by_name[name] for name in kept], p.types)
 

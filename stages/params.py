@@ -125,15 +125,15 @@ def _known_keys(model: type[BaseModel], parents: Iterable[int | str]) -> list[st
     for step in parents:
         fields = getattr(inner, "model_fields", {})
         if step in fields:
-            inner = _section_in(fields[step].annotation)
+            inner = section_in(fields[step].annotation)
     return [field.alias or name for name, field in getattr(inner, "model_fields", {}).items()]
 
 
-def _section_in(annotation: Any) -> Any:
+def section_in(annotation: Any) -> Any:
     """Return the model inside an annotation such as `Inner | None` or `dict[str, Inner]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    found = (_section_in(part) for part in getattr(annotation, "__args__", ()))
+    found = (section_in(part) for part in getattr(annotation, "__args__", ()))
     return next((part for part in found if part is not None), None)
 
 

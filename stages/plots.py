@@ -1,7 +1,8 @@
 """The data of plots, small enough for Git and a browser: tables that `dvc plots show` and the report draw.
 
-A table is a header and its rows. Curves and clouds of points are thinned to at
-most `POINTS`, evenly and always the same ones; the confusion matrix is counts.
+A table is a header and its rows. Curves and clouds of points are thinned to
+about `POINTS` rows a file at most, evenly and always the same ones; the
+confusion matrix is counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages import scores
+from stages.confusion import cells
 from stages.files import write_csv
 from stages.folding import Point
 from stages.scores import Label, Predicted
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POINTS = 1000
+_LEAST = 20  # of a curve, however many labels there are
 _BINS = 10  # of the calibration curve
 _BARS = 50  # of the importances, the largest
 
@@ -57,9 +59,7 @@ def confusion(rows: Predicted) -> Plot:
     """Return how often each label was there and was predicted, in order; pairs that never were are left out."""
     points: list[tuple[Any, ...]] = []
     if rows.task == "classification":
-        labels, counts = scores.confusion(rows.actual, rows.predicted)
-        names = labels.tolist()
-        points = [(names[there], names[said], int(counts[there, said])) for there, said in np.argwhere(counts)]
+        points += cells(rows.actual, rows.predicted)
     return Plot(("actual", "predicted", "count"), points)
 
 
@@ -71,7 +71,7 @@ def roc(rows: Predicted) -> Plot:
     for label, is_label, marks in _curves(rows):
         if not is_label.all():
             false_positive, true_positive, _ = roc_curve(is_label, marks)
-            points += _thinned(label, false_positive, true_positive)
+            points += _thinned(rows, label, false_positive, true_positive)
     return Plot(("label", "false_positive_rate", "true_positive_rate"), points)
 
 
@@ -82,7 +82,7 @@ def precision_recall(rows: Predicted) -> Plot:
     points: list[tuple[Any, ...]] = []
     for label, is_label, marks in _curves(rows):
         precision, recall, _ = precision_recall_curve(is_label, marks, drop_intermediate=True)
-        points += _thinned(label, recall[::-1], precision[::-1])
+        points += _thinned(rows, label, recall[::-1], precision[::-1])
     return Plot(("label", "recall", "precision"), points)
 
 
@@ -93,7 +93,7 @@ def calibration(rows: Predicted) -> Plot:
     points: list[tuple[Any, ...]] = []
     for label, is_label, marks in _curves(rows) if rows.probabilities is not None else ():
         share, probability = calibration_curve(is_label, np.clip(marks, 0, 1), n_bins=_BINS)
-        points += _thinned(label, probability, share)
+        points += _thinned(rows, label, probability, share)
     return Plot(("label", "mean_probability", "share_of_rows"), points)
 
 
@@ -131,15 +131,12 @@ def _curves(rows: Predicted) -> "list[tuple[Label, NDArray[np.bool_], NDArray[An
     return curves
 
 
-def _pairs(x: "NDArray[Any]", y: "NDArray[Any]") -> list[tuple[Any, ...]]:
-    kept = _kept(len(x))
+def _thinned(rows: Predicted, label: Label, x: "NDArray[Any]", y: "NDArray[Any]") -> list[tuple[Any, ...]]:
+    """Return a label's curve, with its share of the points."""
+    return [(label, *pair) for pair in _pairs(x, y, max(POINTS // len(rows.curved), _LEAST))]
+
+
+def _pairs(x: "NDArray[Any]", y: "NDArray[Any]", most: int = POINTS) -> list[tuple[Any, ...]]:
+    """Return at most so many pairs, the first and the last among them."""
+    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), most)).round().astype(np.int64))
     return list(zip(x[kept].tolist(), y[kept].tolist(), strict=True))
-
-
-def _thinned(label: Label, x: "NDArray[Any]", y: "NDArray[Any]") -> list[tuple[Any, ...]]:
-    return [(label, *pair) for pair in _pairs(x, y)]
-
-
-def _kept(count: int) -> "NDArray[np.int64]":
-    """Return the places of the points to keep, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(np.int64))

@@ -40,7 +40,8 @@ class Loaded:
                     "stands over numbers; name the columns in params.yaml: fetch.columns, or add fetch.header: true"
                 )
             return
-        words = [n for n, cell in named.items() if cell and types.get(n) == "category" and not casts.is_number(cell)]
+        texts = [n for n in named if types.get(n) in ("category", "text")]
+        words = [n for n in texts if named[n] and not casts.is_number(named[n], form.decimal)]
         if words and (odd := casts.first_is_odd(database, "cells", words, form.decimal)):
             raise DataError(
                 f"{self.cells.texts[0].shown}: the first line looks like a header: {named[odd]!r} stands over numbers; "

@@ -1,9 +1,7 @@
 """Metrics: how well predictions match what was there. Names and definitions are scikit-learn's.
 
 A metric that the rows cannot give (an AUC on rows of one class, a log loss
-without probabilities) is left out, and a note says why. Those that need counts
-only come from one confusion matrix, because scikit-learn counts anew for each
-and a sweep scores thousands of folds; tests hold them to scikit-learn's.
+without probabilities) is left out, and a note says why.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from stages.confusion import Counts
 from stages.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ CLASSES = (
 TWO_CLASSES = ("precision", "recall", "f1", "average_precision")  # of the positive label
 NUMBERS = ("rmse", "mae", "r2", "mape", "ae_p10", "ae_p50", "ae_p90")
 METRICS = (*CLASSES, *TWO_CLASSES, *NUMBERS)
+
+_NO_MARKS = "the estimator gives neither a probability nor a decision function that is a number for each label"
 
 
 class ScoreError(UserError):
@@ -56,20 +57,20 @@ class Predicted:
         return "classification" if len(self.labels) else "regression"
 
     @cached_property
-    def counts(self) -> "Array":
-        """The confusion matrix of the labels that were there or predicted."""
-        return confusion(self.actual, self.predicted)[1]
+    def counts(self) -> Counts:
+        """Rows of each label that was there or predicted."""
+        return Counts.of(self.actual, self.predicted)
 
     @cached_property
     def marks(self) -> "Array | None":
         """A number (rows, labels) that is higher the likelier the label: probability or decision function."""
-        if self.probabilities is not None:
-            return self.probabilities
-        if self.decision is None:
+        marks = self.decision if self.probabilities is None else self.probabilities
+        if marks is None or not np.isfinite(marks).all():
             return None
-        columns = np.column_stack([-self.decision, self.decision]) if self.decision.ndim == 1 else self.decision
+        if marks.ndim == 1:
+            return np.column_stack([-marks, marks])
         # An SVC asked for one-versus-one has a column a pair of labels, which says nothing of one label.
-        return columns if columns.shape[1] == len(self.labels) else None
+        return marks if marks.shape[1] == len(self.labels) else None
 
     def marks_of(self, label: Label) -> "Array | None":
         """Return the marks (rows,) of one label."""
@@ -109,58 +110,20 @@ def score(rows: Predicted, names: Sequence[str], part: str) -> tuple[dict[str, f
     return values, notes
 
 
-def confusion(actual: "Array", predicted: "Array") -> "tuple[Array, Array]":
-    """Return the labels (k,) that were there or predicted, in order, and how often which was which (k, k).
-
-    Row i, column j: label i was there and label j predicted.
-    """
-    labels, codes = np.unique(np.concatenate([actual, predicted]), return_inverse=True)
-    pairs = codes[: len(actual)] * len(labels) + codes[len(actual) :]
-    return labels, np.bincount(pairs, minlength=len(labels) ** 2).reshape(len(labels), len(labels))
-
-
-def _ratio(part: "Array", whole: "Array") -> "Array":
-    """Return part / whole, 0 where whole is 0."""
-    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole != 0)
-
-
-def _by_label(counts: "Array") -> "dict[str, Array]":
-    """Return precision, recall and f1 (k,) of each label; 0 where a label is never predicted or never there."""
-    right, there, said = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    return {"precision": _ratio(right, said), "recall": _ratio(right, there), "f1": _ratio(2 * right, there + said)}
-
-
 def _macro(name: str) -> Callable[[Predicted], float]:
     """Return a metric averaged over the labels, each counting the same."""
-    return lambda rows: float(_by_label(rows.counts)[name].mean())
+    return lambda rows: float(rows.counts.by_label(name).mean())
 
 
 def _positive(name: str) -> Callable[[Predicted], float]:
     """Return a metric of the positive label."""
 
     def metric(rows: Predicted) -> float:
-        counts = confusion(rows.actual == rows.positive, rows.predicted == rows.positive)
-        return float(_by_label(counts[1])[name][-1]) if counts[0][-1] else 0.0
+        actual, predicted = rows.actual == rows.positive, rows.predicted == rows.positive
+        # Without a row of either, the only label is False.
+        return float(Counts.of(actual, predicted).by_label(name)[-1]) if (actual | predicted).any() else 0.0
 
     return metric
-
-
-def _accuracy(rows: Predicted) -> float:
-    return float(rows.counts.trace() / rows.counts.sum())
-
-
-def _balanced_accuracy(rows: Predicted) -> float:
-    """Mean recall of the labels that are there."""
-    there = rows.counts.sum(axis=1)
-    return float((rows.counts.diagonal()[there > 0] / there[there > 0]).mean())
-
-
-def _mcc(rows: Predicted) -> float:
-    """Matthews correlation of actual and predicted labels (Gorodkin 2004, doi:10.1016/j.compbiolchem.2004.09.006)."""
-    counts = rows.counts.astype(np.float64)
-    there, said, total = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
-    spread = (total**2 - there @ there) * (total**2 - said @ said)
-    return float((counts.trace() * total - there @ said) / np.sqrt(spread)) if spread else 0.0
 
 
 def _plain(name: str) -> Callable[[Predicted], float]:
@@ -185,7 +148,7 @@ def _roc_auc(rows: Predicted) -> float:
     for label in rows.curved:
         is_label, marks = rows.actual == label, rows.marks_of(label)
         if marks is None:
-            raise _LeftOutError("the estimator has neither probabilities nor a decision function for each label")
+            raise _LeftOutError(_NO_MARKS)
         if is_label.all() or not is_label.any():
             raise _LeftOutError(f"{'all' if is_label.all() else 'none'} of the {len(is_label)} rows are {label!r}")
         areas.append(roc_auc_score(is_label, marks))
@@ -197,7 +160,7 @@ def _average_precision(rows: Predicted) -> float:
 
     is_positive, marks = rows.actual == rows.positive, rows.marks_of(rows.curved[0])
     if marks is None:
-        raise _LeftOutError("the estimator has neither probabilities nor a decision function")
+        raise _LeftOutError(_NO_MARKS)
     if not is_positive.any():
         raise _LeftOutError(f"none of the {len(is_positive)} rows are {rows.positive!r}")
     return float(average_precision_score(is_positive, marks))
@@ -208,6 +171,8 @@ def _log_loss(rows: Predicted) -> float:
 
     if rows.probabilities is None:
         raise _LeftOutError("the estimator has no probabilities (train.calibrate: true makes them)")
+    if rows.marks is None:
+        raise _LeftOutError("a probability is not a number")
     if unknown := unknown_labels(rows):
         raise _LeftOutError(f"the model does not know {unknown[0]!r}")
     return float(log_loss(rows.actual, rows.probabilities, labels=list(rows.labels)))
@@ -239,14 +204,14 @@ def _ae_percentile(percent: int) -> Callable[[Predicted], float]:
 
 
 _CLASSES: dict[str, Callable[[Predicted], float]] = {
-    "accuracy": _accuracy,
-    "balanced_accuracy": _balanced_accuracy,
+    "accuracy": lambda rows: rows.counts.accuracy(),
+    "balanced_accuracy": lambda rows: rows.counts.balanced_accuracy(),
     "precision_macro": _macro("precision"),
     "recall_macro": _macro("recall"),
     "f1_macro": _macro("f1"),
     "roc_auc": _roc_auc,
     "log_loss": _log_loss,
-    "mcc": _mcc,
+    "mcc": lambda rows: rows.counts.mcc(),
     "precision": _positive("precision"),
     "recall": _positive("recall"),
     "f1": _positive("f1"),

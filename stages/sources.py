@@ -118,9 +118,8 @@ def _bases(name: str) -> list[Path]:
 def _missing(name: str) -> DataError:
     """Return the line for a path at which nothing is."""
     path = Path(relative(name))
-    beside = (
-        next((p for p in (path, *path.parents) if p.with_name(f"{p.name}.dvc").is_file()), None) if path.name else None
-    )
+    above = [p for p in (path, *path.parents) if p.name]
+    beside = next((p for p in above if p.with_name(f"{p.name}.dvc").is_file()), None)
     if beside is not None:
         return DataError(f"{name} is not here, but {beside}.dvc is: `dvc pull {beside}` brings it")
     if has_magic(name):

@@ -12,19 +12,18 @@ The same table and params give the same bytes.
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from stages import command, dealing, params, parts, tables
+from stages import command, dealing, params, parts, raw, tables, twins
 from stages.dealing import Parts, Rows
 from stages.files import replacing_folder, write_json
-from stages.tables import RAW, ROW, Column, Columns, DataError, literal, quoted
+from stages.tables import RAW, Columns, DataError
 
 if TYPE_CHECKING:
     import duckdb
 
 # The column that each way of dealing goes by.
-_NEEDED = {"group": "group", "time": "time", "hash": "key"}
+_NEEDED: dict[str, tables.Role] = {"group": "group", "time": "time", "hash": "key"}
 
 
 def _share_or_count(value: Any) -> Any:
@@ -121,97 +120,31 @@ def assigned(columns: Columns, p: SplitParams) -> Columns:
     return result
 
 
-def usable_rows(database: "duckdb.DuckDBPyConnection", columns: Columns, p: SplitParams) -> tuple[Rows, int]:
-    """Return the numbers of the rows to deal out, in order, and how many have no target and are left out.
-
-    Raises:
-        DataError: a value that split goes by is missing, or there is no row.
-    """
-    target = columns.target.name
-    total, known = _query(database, f"SELECT count(*), count({quoted(target)}) FROM {_table()}")
-    missing = int(total[0] - known[0])
-    if not known[0]:
-        raise DataError(f"{RAW} has no row with a target {target!r}, of {total[0]} rows")
-    if missing and p.missing_target == "refuse":
-        raise DataError(
-            f"{RAW}: the target {target!r} is missing in {missing} of {total[0]} rows; "
-            "mend them, or leave them out by split.missing_target: drop"
-        )
-    for column in (columns.role("group"), columns.role("time"), columns.role("key") if p.by == "hash" else None):
-        if column is not None:
-            gaps = _query(database, f"SELECT count(*) FROM {_known(columns)} WHERE {quoted(column.name)} IS NULL")[0][0]
-            if gaps:
-                raise DataError(f"{RAW}: split.{column.role}: {column.name!r} is missing in {gaps} of {total[0]} rows")
-    return _query(database, f"SELECT {ROW} FROM {_known(columns)} ORDER BY {ROW}")[0].astype(np.int64), missing
-
-
 def deal(database: "duckdb.DuckDBPyConnection", columns: Columns, rows: Rows, p: SplitParams) -> Parts:
     """Return the row numbers of each part, in the order in which they are written.
 
     Raises:
-        DataError: a part would get no row, or too few of a class.
+        DataError: a value that split goes by is missing, a part would get no row, or too few of a class.
     """
-    by = {"stratified": columns.target, "group": columns.role("group"), "time": columns.role("time")}.get(p.by)
+    for column in columns:
+        if column.role in ("group", "time") or (column.role == "key" and p.by == "hash"):
+            raw.check_whole(database, columns, column)
+    role: tables.Role = "target" if p.by == "stratified" else _NEEDED.get(p.by, "target")
+    by = next(column for column in columns if column.role == role)
     if p.by == "hash":
-        dealt = dealing.by_hash(_points(database, columns, p.seed), float(p.validation), float(p.test))
-    elif by is None:
-        dealt = dealing.at_random(dealing.sizes(len(rows), p.validation, p.test), p.seed)
+        shares = float(p.validation), float(p.test)
+        dealt = dealing.by_hash(raw.points(database, columns, by, p.seed), *shares)
     else:
-        ranks = _ranks(database, columns, by, descending=p.by == "time")
         wanted = dealing.sizes(len(rows), p.validation, p.test)
-        if p.by == "time":
-            dealt = dealing.in_time(ranks, wanted)
+        if p.by == "random":
+            dealt = dealing.at_random(wanted, p.seed)
+        elif p.by == "stratified":
+            dealt = dealing.stratified(raw.ranks(database, columns, by), wanted, p.seed)
+        elif p.by == "group":
+            dealt = dealing.in_groups(raw.ranks(database, columns, by), wanted, p.seed)
         else:
-            dealt = (dealing.stratified if p.by == "stratified" else dealing.in_groups)(ranks, wanted, p.seed)
+            dealt = dealing.in_time(raw.ranks(database, columns, by, descending=True), wanted)
     return {part: rows[places] for part, places in dealt.items()}
-
-
-def repeats(database: "duckdb.DuckDBPyConnection", columns: Columns) -> tuple[Rows, Rows]:
-    """Return the rows (n,) that equal an earlier one in features and target, and the first of each one's kind."""
-    names = ", ".join(quoted(c.name) for c in columns if c.role in ("feature", "target"))
-    # The hash only picks candidates, so that a wide table is not grouped by all its columns.
-    again, first = _query(
-        database,
-        f"WITH hashed AS (SELECT {ROW}, hash({names}) AS h FROM {_known(columns)}), "
-        f"likely AS (SELECT {ROW} FROM hashed WHERE h IN (SELECT h FROM hashed GROUP BY h HAVING count(*) > 1)), "
-        f"kinds AS (SELECT {ROW} AS again, min({ROW}) OVER (PARTITION BY {names}) AS first "
-        f"FROM {_known(columns)} WHERE {ROW} IN (FROM likely)) "
-        "SELECT again, first FROM kinds WHERE again <> first ORDER BY again",
-    )
-    return again.astype(np.int64), first.astype(np.int64)
-
-
-def _points(database: "duckdb.DuckDBPyConnection", columns: Columns, seed: int) -> "np.ndarray[Any, Any]":
-    """Return each row's point in [0, 1): the first 52 bits of the SHA-256 of `SEED:KEY`.
-
-    A key is its UTF-8 text; an integer its decimal digits, a date its microseconds since 1970.
-    """
-    key = next(c for c in columns if c.role == "key")
-    text = f"epoch_us({quoted(key.name)})" if key.type == "date" else quoted(key.name)
-    digits = f"substr(sha256('{seed}:' || CAST({text} AS VARCHAR)), 1, 13)"
-    (numbers,) = _query(database, f"SELECT CAST('0x' || {digits} AS BIGINT) FROM {_known(columns)} ORDER BY {ROW}")
-    return numbers / 2.0**52
-
-
-def _ranks(database: "duckdb.DuckDBPyConnection", columns: Columns, column: Column, descending: bool) -> Rows:
-    """Return the rank from 0 of each row's value among the column's distinct values."""
-    order = f"{quoted(column.name)} {'DESC' if descending else 'ASC'}"
-    query = f"SELECT dense_rank() OVER (ORDER BY {order}) - 1 AS rank, {ROW} FROM {_known(columns)} ORDER BY {ROW}"
-    return _query(database, query)[0].astype(np.int64)
-
-
-def _table() -> str:
-    return f"read_parquet({literal(RAW)})"
-
-
-def _known(columns: Columns) -> str:
-    """Return the rows that have a target, as SQL."""
-    return f"(FROM {_table()} WHERE {quoted(columns.target.name)} IS NOT NULL)"
-
-
-def _query(database: "duckdb.DuckDBPyConnection", query: str) -> "list[np.ndarray[Any, Any]]":
-    """Return a query's columns."""
-    return list(database.sql(query).fetchnumpy().values())
 
 
 def main() -> None:
@@ -219,19 +152,19 @@ def main() -> None:
     p = params.read("split", SplitParams)
     columns = assigned(tables.raw_columns(), p)
     with tables.connection() as database, replacing_folder(tables.SPLIT) as folder:
-        rows, dropped = usable_rows(database, columns, p)
+        rows, dropped = raw.usable(database, columns, drop=p.missing_target == "drop")
         dealt = deal(database, columns, rows, p)
-        again, first = repeats(database, columns)
+        again, first = twins.repeats(database, columns)
         moved = 0
         if p.duplicates == "together" and p.by in ("random", "stratified"):
-            dealt, moved = dealing.rejoined(dealt, again, first)
+            dealt, moved = twins.rejoined(dealt, again, first)
         parts.write(database, columns, dealt, folder, parts.Files(p.files.model_dump(), p.format))
         tables.write_columns(folder / "columns.json", columns)
         report = {
             "rows": {part: len(of_part) for part, of_part in dealt.items()},
             "repeated": len(again),  # rows that equal an earlier one in features and target
             "moved": moved,  # of these, moved to the part of the first of their kind
-            "apart": int(dealing.apart(dealt, again, first).sum()),  # of these, in another part than the first
+            "apart": int(twins.apart(dealt, again, first).sum()),  # of these, in another part than the first
             "dropped": dropped,  # rows without a target
         }
         write_json(folder / "report.json", report)

@@ -24,17 +24,17 @@ class Text:
 
     shown: str  # the path for messages
     path: Path
-    quotes: bool  # some character is a quote
+    quotes: int  # how many characters are quotes
     tabs: bool  # some character is a blank that is not the space
 
 
 def clean(shown: str, path: Path, encoding: str, copy: Path) -> Text:
     """Return `path` itself where it is clean UTF-8 already, else a clean copy of it."""
     changed = packing(path) is not None or codecs.lookup(encoding).name != "utf-8" or _has_marks(path)
-    quotes, tabs, empty = False, False, True
+    quotes, tabs, empty = 0, False, True
     with copy.open("w", encoding="utf-8", newline="") if changed else nullcontext() as file:
         for part in _decoded(shown, path, encoding):
-            quotes, tabs = quotes or '"' in part, tabs or "\t" in part or "\u00a0" in part
+            quotes, tabs = quotes + part.count('"'), tabs or "\t" in part or "\u00a0" in part
             empty = empty and not part.strip()
             if file is not None:
                 file.write(part)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # messages are compared whole
 """fetch: real files of every kind, good and bad, become typed columns or one clear line."""
 
 import csv
@@ -16,7 +17,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages import fetch, params, profiles, sources, tables
+from stages import fetch, params, profiles, tables
 from stages.errors import UserError
 from tests.conftest import PROJECT, shared
 
@@ -233,13 +233,18 @@ def test_line_ends_of_every_system_are_read(end: str) -> None:
     assert ran(put(end.join(["a,b", "1,x", "2,y", "", ""]))).to_pylist() == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
 
 
+def test_an_empty_line_is_no_row() -> None:
+    assert ran(put("a,b\n\n1,2\n\n3,\n")).to_pylist() == [{"a": 1, "b": 2}, {"a": 3, "b": None}]
+    assert ran(put("a\n\n1\nNA\n\n")).to_pylist() == [{"a": 1}, {"a": None}]
+
+
 def test_line_ends_may_be_mixed() -> None:
     assert ran(put('a,b\r\n1,"x\ny"\n2,z\r\n')).to_pylist() == [{"a": 1, "b": "x\ny"}, {"a": 2, "b": "z"}]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_is_found_in_the_first_line(delimiter: str) -> None:
-    assert ran(put(f'"a,;|",b\n1,2\n'.replace(",b", f"{delimiter}b").replace("1,", f"1{delimiter}"))).to_pylist() == [
+    assert ran(put('"a,;|",b\n1,2\n'.replace(",b", f"{delimiter}b").replace("1,", f"1{delimiter}"))).to_pylist() == [
         {"a,;|": 1, "b": 2}
     ]
 
@@ -305,22 +310,488 @@ def test_a_workbook_is_told_from_a_zip() -> None:
     assert "save the sheet as CSV" in line(put(_zip(b"", "[Content_Types].xml"), "t.xlsx"))
 
 
+CELLS = st.text(st.sampled_from('ab,"\n\r; é|'), max_size=6)
+# Python's writer leaves a lone carriage return unquoted unless it is asked to quote all, or writes one itself.
+STYLES = [("\r\n", csv.QUOTE_MINIMAL), ("\n", csv.QUOTE_ALL)]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.integers(2, 4).flatmap(
-        lambda n: st.lists(
-            st.lists(st.text(st.sampled_from('ab,"\n\r; é|'), max_size=6), min_size=n, max_size=n), min_size=1
-        )
-    ),
+    st.integers(2, 4).flatmap(lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1)),
     st.sampled_from([",", ";", "\t", "|"]),
-    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(STYLES),
 )
-def test_what_python_writes_is_read_back(rows: list[list[str]], delimiter: str, end: str) -> None:
+def test_what_python_writes_is_read_back(rows: list[list[str]], delimiter: str, style: tuple[str, Any]) -> None:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=delimiter, lineterminator=end)
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=style[0], quoting=style[1])
     names = [f"c{i}" for i in range(len(rows[0]))]
     writer.writerow(names)
     writer.writerows(rows)
     table = ran(put(text.getvalue()), delimiter=delimiter, types=dict.fromkeys(names, "text"))
     expected = [[cell.replace("\r\n", "\n").replace("\r", "\n").strip(" \t") or None for cell in row] for row in rows]
     assert [list(row.values()) for row in table.to_pylist()] == expected
+
+
+# damaged files
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n1,2\n3\n", ", line 3: has 1 fields, expected 2"),
+        ('a,b\n1,"x\ny"\n3,4,5\n', ", line 4: has 3 fields, expected 2"),
+        ("a,b\n1,2,\n", ", line 2: has 3 fields, expected 2"),
+        ('a,b\n1,2,""\n', ", line 2: has 3 fields, expected 2"),
+        ("a,b\n1,2\n3,4,", ", line 3: has 3 fields, expected 2"),
+        ('a,b\n1,2\n3,"x', ", line 3: a quote that opens in this record is never closed; the file is cut off, or the quote is part of a value"),
+        ('a,b\n1,"x"y\n', ", line 2: a closing quote must be the end of its field"),
+        ("", ": is empty"),
+        (" \n\n", ": is empty"),
+        ("a,b\n", ": has a header and no row"),
+        ("a,b\n1,\0\n", ", line 2: holds a NUL character; damaged, or UTF-16 (fetch.encoding: utf-16)"),
+        ("a,,b\n1,2,3\n", ": the first line gives column 2 no name; name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"),
+        ("a,A,b\n1,2,3\n", ": the first line repeats the name 'A' and 'a'; name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"),
+        ("x,5\n1,2\n3,4\n", ": the first line looks like a row and would be lost: '5' stands over numbers; name the columns in params.yaml: fetch.columns, or add fetch.header: true"),
+        (b"a,b\n1,x\n\n2,\xe9\n", ", line 4: byte 11 (0xe9) is not utf-8; name the file's encoding in params.yaml: fetch.encoding, for example cp1252 or utf-16"),
+        (b"a,b\n1,\xc3", ", line 2: byte 6 (0xc3) is not utf-8; name the file's encoding in params.yaml: fetch.encoding, for example cp1252 or utf-16"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_one_clear_line(content: str | bytes, said: str) -> None:
+    source = put(content)
+    assert line(source) == f"{source}{said}"
+
+
+def test_a_wrong_byte_far_into_a_large_file_is_found() -> None:
+    rows = b"".join(b"%d,some text\r\n" % i for i in range(200_000))
+    source = put(b"a,b\r\n" + rows + b"1,\xff\r\n")
+    assert line(source).startswith(f"{source}, line 200002: byte {5 + len(rows) + 2} (0xff) is not utf-8; ")
+
+
+def test_a_cut_off_parquet_file_is_said() -> None:
+    pq.write_table(pa.table({"a": list(range(1000))}), SOURCE / "t.parquet")
+    content = (SOURCE / "t.parquet").read_bytes()
+    for cut in (content[: len(content) // 2], b"", content[:4] + b"\xff" * 200 + content[204:]):
+        source = put(cut, "t.parquet")
+        assert line(source).startswith(f"{source}: ")
+
+
+# columns and header
+
+
+def test_names_are_given_to_a_file_without_header() -> None:
+    assert ran(put("1,x\n2,y\n"), columns=["n", "w"]).to_pylist() == [{"n": 1, "w": "x"}, {"n": 2, "w": "y"}]
+
+
+def test_names_replace_those_of_a_header() -> None:
+    assert ran(put("a,,a\n1,x,2\n"), columns=["n", "w", "m"], header=True).to_pylist() == [{"n": 1, "w": "x", "m": 2}]
+
+
+def test_a_header_of_numbers_is_taken_when_said_so() -> None:
+    assert ran(put("2019,2020\n1,2\n"), header=True).to_pylist() == [{"2019": 1, "2020": 2}]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b,c\n1,2,3\n", "params.yaml: fetch.columns: has 2 names, data/source/t.csv has 3 columns"),
+        ("n,w\n1,x\n", "data/source/t.csv: the first line holds the names of fetch.columns; if it is no row, add to params.yaml: fetch: header: true, else header: false"),
+        ("N,W\n1,x\n2,y\n", "data/source/t.csv: the first line looks like a header: 'N' stands over numbers; add to params.yaml: fetch.header: true if it is one, else false"),
+    ],
+)  # fmt: skip
+def test_names_that_do_not_fit_the_file_are_said(content: str, said: str) -> None:
+    assert line(put(content), columns=["n", "w"]) == said
+
+
+def test_columns_are_kept_in_the_order_asked_for_or_dropped() -> None:
+    source = put("a,b,c\n1,2,3\n")
+    assert ran(source, keep=["c", "a"]).to_pylist() == [{"c": 3, "a": 1}]
+    assert ran(source, drop=["a"], derive={"d": "a + b"}).to_pylist() == [{"b": 2, "c": 3, "d": 3}]
+
+
+def test_every_unknown_column_is_named() -> None:
+    with pytest.raises(UserError) as caught:
+        ran(put("age,b\n1,2\n"), types={"agee": "number"}, keep=["x"], drop=["b", "c"])
+    assert str(caught.value).splitlines() == [
+        "params.yaml: fetch.types: the table has no column 'agee'; did you mean age?",
+        "params.yaml: fetch.keep: the table has no column 'x'; known: age, b",
+        "params.yaml: fetch.drop: the table has no column 'c'; known: age, b",
+    ]
+
+
+def test_a_column_called_row_is_to_be_renamed() -> None:
+    source = put("Row,b\n5,2\n")
+    assert line(source) == (
+        "params.yaml: fetch: the table has a column 'Row', which is the name of the row's number; "
+        "rename it by derive: {other_name: Row} and drop: [Row]"
+    )
+    assert ran(source, derive={"place": "Row"}, drop=["Row"]).to_pylist() == [{"b": 2, "place": 5}]
+
+
+def test_a_table_needs_a_column() -> None:
+    assert line(put("a,b\n1,2\n"), drop=["a", "b"]) == "params.yaml: fetch.drop: leaves no column"
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"columns": ["a", "A"]}, "params.yaml: fetch.columns: must not repeat a (letter case aside), got ['a', 'A']"),
+        ({"encoding": "utf-9"}, "params.yaml: fetch.encoding: must be an encoding of text that Python knows, as utf-8, cp1252, utf-16, got 'utf-9'"),
+        ({"encoding": "base64"}, "params.yaml: fetch.encoding: must be an encoding of text that Python knows, as utf-8, cp1252, utf-16, got 'base64'"),
+        ({"delimiter": ",", "decimal": ","}, "params.yaml: fetch: delimiter and decimal must differ, both are ','"),
+        ({"keep": ["a"], "drop": ["a"]}, "params.yaml: fetch: keep and drop both name a"),
+        ({"types": {"a": "float"}}, "params.yaml: fetch.types.a: must be integer, number, category, text, date, or a date's format as {date: '%m/%d/%Y'}, got 'float'"),
+        ({"columnz": []}, "params.yaml: fetch.columnz is not a key; did you mean columns?"),
+    ],
+)  # fmt: skip
+def test_wrong_params_are_named(section: dict[str, Any], said: str) -> None:
+    assert line("data/source/t.csv", **section) == said
+
+
+# derived columns
+
+
+def test_columns_are_derived_by_expressions_over_the_row() -> None:
+    source = put("a,b,day,w\n7,2,2020-01-02,x\n,4,2020-02-01,y\n")
+    derive = {
+        "half": "a / b", "twice": "half * 2 -- of the one before", "month": "month(day)", "late": "day > '2020-01-15'",
+        "word": "upper(w) || '!'", "both": "list_sum(list_transform([b, 1], lambda x: x + 1))", "fixed": "0.1",
+        "none": "0.0::DOUBLE / 0",
+    }  # fmt: skip
+    table = ran(source, derive=derive, types={"month": "category"})
+    assert table.drop_columns(["a", "b", "day", "w"]).to_pylist() == [
+        {
+            "half": 3.5, "twice": 7.0, "month": "1", "late": "false", "word": "X!", "both": 5, "fixed": 0.1,
+            "none": None,
+        },
+        {
+            "half": None, "twice": None, "month": "2", "late": "true", "word": "Y!", "both": 7, "fixed": 0.1,
+            "none": None,
+        },
+    ]  # fmt: skip
+    assert types() == {
+        "a": "integer", "b": "integer", "day": "date", "w": "category", "half": "number", "twice": "number",
+        "month": "category", "late": "category", "word": "category", "both": "integer", "fixed": "number",
+        "none": "number",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("(SELECT 1)", "must be an expression over the row, without a subquery"),
+        ("(SELECT content FROM read_text('/etc/passwd'))", "must be an expression over the row, without a subquery"),
+        ("exists(FROM 'secret.csv')", "must be an expression over the row, without a subquery"),
+        ("1; DROP VIEW cells", "must be one SQL expression over the row, got '1; DROP VIEW cells'"),
+        ("a FROM 'secret.csv'", "must be one SQL expression over the row, got \"a FROM 'secret.csv'\""),
+        ("a, a", "must be one SQL expression over the row, got 'a, a'"),
+        ("1) FROM cells --", "syntax error at or near \")\", got '1) FROM cells --'"),
+        ("", "must be one SQL expression over the row, got ''"),
+        ("sum(a)", "sum() is over many rows; must be an expression over the row"),
+        ("row_number() OVER ()", "must be an expression over the row, without a window over many rows"),
+        ("random()", "random() differs from run to run; must be a function of the row"),
+        ("now()", "now() differs from run to run; must be a function of the row"),
+        ("age(TIMESTAMP '2020-01-01')", "age() differs from run to run; must be a function of the row"),
+        ("ago(INTERVAL 1 DAY)", "ago() differs from run to run; must be a function of the row"),
+        ("current_date", "there is no column 'current_date'; known: a, word"),
+        ("wrod", "there is no column 'wrod'; did you mean word?"),
+        ("$1", "must be an expression over the row, without a parameter"),
+        ("COLUMNS(*)", "must be an expression over the row, without a star"),
+        ("lenght(word)", None),
+        (
+            "word::INTEGER",
+            "Conversion Error: Could not convert string 'x' to INT32 when casting from source column word",
+        ),
+        ("repeat('x', a * 10000000000000)", None),
+    ],
+)
+def test_an_expression_that_is_not_one_over_the_row_is_refused(expression: str, said: str | None) -> None:
+    Path("secret.csv").write_text("a\n1\n", encoding="utf-8")
+    stopped = line(put("a,word\n1,x\n"), derive={"new": expression})
+    assert stopped.startswith("params.yaml: fetch.derive.new: ")
+    if said is not None:
+        assert stopped.removeprefix("params.yaml: fetch.derive.new: ") == said
+
+
+def test_a_derived_column_takes_a_name_of_its_own() -> None:
+    assert line(put("a,b\n1,2\n"), derive={"A": "b"}) == (
+        "params.yaml: fetch.derive.A: the table has such a column; give the new one another name, and drop the old"
+    )
+
+
+# sources
+
+
+def test_a_folder_is_read_by_name_without_what_is_no_table() -> None:
+    for name, content in {"b.csv": "x,y\n3,c\n", "a.csv": "x,y\n1,a\n2,b\n"}.items():
+        put(content, f"parts/{name}")
+    for name in (".hidden", "_SUCCESS", ".gitignore", "a.csv.dvc"):
+        put("junk", f"parts/{name}")
+    expected = [{"x": 1, "y": "a"}, {"x": 2, "y": "b"}, {"x": 3, "y": "c"}]
+    assert ran("data/source/parts").to_pylist() == expected
+    assert ran("data/source/parts/*.csv").to_pylist() == expected
+    assert ran(["data/source/parts/b.csv", "data/source/parts/a.csv"])["x"].to_pylist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("x,z\n1,2\n", "has the column 'z' where data/source/parts/a.csv has 'y'; the files must agree"),
+        ("x\n1\n", "has 1 columns, data/source/parts/a.csv has 2; the files must agree"),
+        ("x,y\n1\n", ", line 2: has 1 fields, expected 2"),
+        ("", "is empty"),
+    ],
+)
+def test_files_of_a_folder_agree(other: str, said: str) -> None:
+    put("x,y\n1,2\n", "parts/a.csv")
+    put(other, "parts/b.csv")
+    assert line("data/source/parts").startswith("data/source/parts/b.csv")
+    assert line("data/source/parts").endswith(said)
+
+
+def test_a_file_that_is_not_there_is_said() -> None:
+    assert line("data/source/t.csv") == (
+        "params.yaml: fetch.source: there is no file 'data/source/t.csv'; `trialtree data add FILE` puts a table there"
+    )
+    Path("data/source/t.csv.dvc").write_text("outs: []\n", encoding="utf-8")
+    assert line("data/source/t.csv") == (
+        "data/source/t.csv is not here, but data/source/t.csv.dvc is: `dvc pull data/source/t.csv` brings it"
+    )
+    assert line("data/source/*.json") == "params.yaml: fetch.source: no file matches 'data/source/*.json'"
+    assert line("https://example.org/t.csv") == (
+        "params.yaml: fetch.source: must be sklearn:NAME or a path, got 'https://example.org/t.csv'"
+    )
+
+
+def test_a_table_that_fetch_does_not_depend_on_is_refused() -> None:
+    put("a,b\n1,2\n")
+    Path("dvc.yaml").write_text("stages:\n  fetch:\n    deps:\n    - data/source/u.csv\n", encoding="utf-8")
+    for spelt in ("data/source/t.csv", "./data/../data/source/t.csv", str(Path("data/source/t.csv").absolute())):
+        assert line(spelt) == (
+            "dvc.yaml: stages.fetch.deps: lacks data/source/t.csv, so an edit would go unseen; "
+            "run `trialtree data add data/source/t.csv`"
+        )
+
+
+def test_a_table_elsewhere_is_pinned_by_its_hash(tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere" / "t.csv"
+    outside.parent.mkdir()
+    outside.write_text("a,b\n1,2\n", encoding="utf-8")
+    pin = hashlib.sha256(b"a,b\n1,2\n").hexdigest()
+    assert line("elsewhere/t.csv") == (
+        "params.yaml: fetch.sha256: is required for a path outside data/source/, which DVC does not watch; "
+        f"add: sha256: {pin}"
+    )
+    assert ran(str(outside), sha256=pin).to_pylist() == ran("elsewhere/t.csv", sha256=pin.upper()).to_pylist()
+    tables.RAW.unlink()
+    outside.write_text("a,b\n1,3\n", encoding="utf-8")
+    now = hashlib.sha256(b"a,b\n1,3\n").hexdigest()
+    assert line("elsewhere/t.csv", sha256=pin) == (
+        f"params.yaml: fetch.sha256: is {pin}, but the hash of elsewhere/t.csv is {now}"
+    )
+
+
+def test_the_hash_of_several_files_is_that_of_sha256sum_s_lines(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "parts" / name).write_text(f"x,y\n1,{name}\n", encoding="utf-8")
+    summed = subprocess.run(["sha256sum", "a.csv", "b.csv"], cwd="parts", capture_output=True, check=True).stdout
+    assert ran("parts", sha256=hashlib.sha256(summed).hexdigest())["y"].to_pylist() == ["a.csv", "b.csv"]
+
+
+def test_a_path_beside_the_repository_is_found_from_a_temporary_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    copy = tmp_path / "repo" / ".dvc" / "tmp" / "exps" / "tmp1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repo"))
+    assert ran("../t.csv", sha256=hashlib.sha256(b"a,b\n1,2\n").hexdigest()).to_pylist() == [{"a": 1, "b": 2}]
+
+
+def test_a_folder_of_any_name_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = tmp_path / 'it\'s a "façade" [1] 日本 100%'
+    (odd / "data" / "source").mkdir(parents=True)
+    (odd / "dvc.yaml").write_bytes(Path("dvc.yaml").read_bytes())
+    monkeypatch.chdir(odd)
+    expected = [{"a'\"b": 1, "ñ %": "x"}]
+    assert (
+        ran(put('"a\'""b",ñ %\r\n1,x\r\n', "it's [a] *.csv"), derive={"two": "2"}, drop=["two"]).to_pylist() == expected
+    )
+    pq.write_table(pa.table({"a'\"b": [1], "ñ %": ["x"]}), "data/source/it's.parquet")
+    assert ran("data/source/it's.parquet").to_pylist() == expected
+
+
+# Parquet
+
+
+def test_parquet_keeps_its_kinds() -> None:
+    import decimal
+
+    table = pa.table(
+        {
+            "small": pa.array([1, None], pa.int8()),
+            "real": pa.array([1.5, math.nan], pa.float32()),
+            "exact": pa.array([decimal.Decimal("1.10"), None], pa.decimal128(5, 2)),
+            "flag": [True, None],
+            "word": [" 1 ", "NA"],
+            "kind": pa.array(["a", "b"]).dictionary_encode(),
+            "day": pa.array([18263, None], pa.date32()),
+            "moment": pa.array([datetime(2020, 1, 2, 3), None], pa.timestamp("ms", "UTC")),
+        }
+    )
+    pq.write_table(table, SOURCE / "t.parquet")
+    assert ran("data/source/t.parquet").to_pylist() == [
+        {
+            "small": 1, "real": 1.5, "exact": 1.1, "flag": "true", "word": "1", "kind": "a",
+            "day": datetime(2020, 1, 2), "moment": datetime(2020, 1, 2, 3),
+        },
+        {
+            "small": None, "real": None, "exact": None, "flag": None, "word": None, "kind": "b", "day": None,
+            "moment": None,
+        },
+    ]  # fmt: skip
+    assert types() == {
+        "small": "integer", "real": "number", "exact": "number", "flag": "category", "word": "category",
+        "kind": "category", "day": "date", "moment": "date",
+    }  # fmt: skip
+
+
+def test_a_folder_of_parquet_is_one_table() -> None:
+    (SOURCE / "parts").mkdir()
+    for i in (2, 1):
+        pq.write_table(pa.table({"a": [i, i * 10]}), SOURCE / "parts" / f"part-{i}.parquet")
+    assert ran("data/source/parts")["a"].to_pylist() == [1, 10, 2, 20]
+    assert ran("data/source/parts", columns=["b"])["b"].to_pylist() == [1, 10, 2, 20]
+    tables.RAW.unlink()
+    pq.write_table(pa.table({"b": [1]}), SOURCE / "parts" / "part-3.parquet")
+    assert line("data/source/parts") == (
+        "data/source/parts/part-3.parquet: differs from data/source/parts/part-1.parquet in its columns (a); "
+        "the files must agree"
+    )
+
+
+def test_a_nested_column_is_refused_by_name_and_may_be_derived_from() -> None:
+    pq.write_table(pa.table({"a": [1], "b": [[1, 2]]}), SOURCE / "t.parquet")
+    assert line("data/source/t.parquet") == (
+        "the column 'b' is BIGINT[], which no table has here; add it to fetch.drop"
+    )
+    assert ran("data/source/t.parquet", derive={"c": "len(b)"}, drop=["b"]).to_pylist() == [{"a": 1, "c": 2}]
+
+
+# outputs
+
+
+def test_the_profile_says_what_the_table_holds() -> None:
+    rows = ["1,1.5,2020-01-01,a", "1,1.5,2020-01-01,a", "3,,2020-01-03T12:00:00,b", ",2.5,,", "1,1.5,2020-01-01,a"]
+    source = put("whole,real,day,word\n" + "\n".join(rows) + "\n")
+    Path("params.yaml").write_text(f"fetch:\n  source: {source}\n", encoding="utf-8")
+    fetch.main()
+    assert json.loads(fetch.PROFILE.read_text(encoding="utf-8")) == {
+        "rows": 5,
+        "columns": 4,
+        "repeated_rows": 2,
+        "by_column": [
+            {"name": "whole", "type": "integer", "missing": 1, "distinct": 2, "min": 1, "max": 3, "mean": 1.5},
+            {"name": "real", "type": "number", "missing": 1, "distinct": 2, "min": 1.5, "max": 2.5, "mean": 1.75},
+            {
+                "name": "day", "type": "date", "missing": 1, "distinct": 2, "min": "2020-01-01T00:00:00",
+                "max": "2020-01-03T12:00:00", "mean": "2020-01-01T15:00:00",
+            },
+            {
+                "name": "word", "type": "category", "missing": 1, "distinct": 2,
+                "top": [{"value": "a", "count": 3}, {"value": "b", "count": 1}],
+            },
+        ],
+    }  # fmt: skip
+
+
+def test_the_same_file_gives_the_same_bytes() -> None:
+    random = np.random.RandomState(0)
+    numbers = random.standard_normal((150_000, 3))
+    source = put("a,b,c\n" + "".join(f"{a!r},{b!r},{c!r}\n" for a, b, c in numbers.tolist()))
+    Path("params.yaml").write_text(f"fetch:\n  source: {source}\n", encoding="utf-8")
+    seen = set()
+    for _ in range(3):
+        fetch.main()
+        seen.add((tables.RAW.read_bytes(), fetch.PROFILE.read_bytes()))
+    assert len(seen) == 1
+
+
+def test_a_stage_that_was_killed_leaves_nothing_in_the_way() -> None:
+    fetch.SCRATCH.mkdir()
+    (fetch.SCRATCH / "cells.parquet").write_bytes(b"half")
+    assert ran(put("a,b\n1,2\n")).to_pylist() == [{"a": 1, "b": 2}]
+
+
+# the real tables
+
+
+def real(name: str, **section: Any) -> pa.Table:
+    """Fetch a shared table that was put under data/source/."""
+    path = shared(name)
+    return ran(put(path.read_bytes(), path.name), **section)
+
+
+ADULT = [
+    "age", "workclass", "fnlwgt", "education", "education_num", "marital_status", "occupation", "relationship",
+    "race", "sex", "capital_gain", "capital_loss", "hours_per_week", "native_country", "income",
+]  # fmt: skip
+WHOLE = {"age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week"}
+
+
+def test_adult_is_read_by_params_alone() -> None:
+    table = real("adult/adult.data", columns=ADULT, missing=["?"])
+    assert types() == {name: "integer" if name in WHOLE else "category" for name in ADULT}
+    assert (len(table), table["workclass"].null_count, table["income"].unique().to_pylist()) == (
+        32561, 1836, ["<=50K", ">50K"],
+    )  # fmt: skip
+    assert list(table.to_pylist()[0].values())[:4] == [39, "State-gov", 77516, "Bachelors"]
+    assert profiles.profile(tables.RAW, tables.raw_columns()[1:])["repeated_rows"] == 24
+
+
+def test_adult_without_names_does_not_lose_its_first_row() -> None:
+    put(shared("adult/adult.data").read_bytes(), "adult.data")
+    assert "the first line looks like a row and would be lost: '39'" in line("data/source/adult.data")
+
+
+def test_adult_s_test_file_has_labels_with_a_dot() -> None:
+    table = real("adult/adult-test.csv", columns=ADULT, missing=["?"], derive={"label": "rtrim(income, '.')"})
+    assert (len(table), table["label"].unique().to_pylist()) == (16281, ["<=50K", ">50K"])
+
+
+def test_california_s_ratios_are_numpy_s() -> None:
+    names = [
+        "longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",
+        "median_income", "median_house_value",
+    ]  # fmt: skip
+    derive = {
+        "MedHouseVal": "median_house_value / 100000", "AveRooms": "total_rooms / households",
+        "AveBedrms": "total_bedrooms / households", "AveOccup": "population / households",
+    }  # fmt: skip
+    keep = ["MedHouseVal", "median_income", "housing_median_age", "AveRooms", "AveBedrms", "population", "AveOccup"]
+    table = real("california_housing/cal_housing.data", columns=names, derive=derive, keep=keep)
+    raw = np.loadtxt(shared("california_housing/cal_housing.data"), delimiter=",")
+    value = {name: raw[:, i] for i, name in enumerate(names)}
+    expected = [
+        value["median_house_value"] / 100000, value["median_income"], value["housing_median_age"],
+        value["total_rooms"] / value["households"], value["total_bedrooms"] / value["households"], value["population"],
+        value["population"] / value["households"],
+    ]  # fmt: skip
+    assert table.column_names == keep
+    for name, column in zip(keep, expected, strict=True):
+        assert np.array_equal(table[name].to_numpy(), column), name
+    assert len(table) == 20640
+
+
+def test_the_other_tables_are_read_as_they_are() -> None:
+    assert len(real("california_housing/cal_housing_with_header.csv")) == 20640
+    messy = real("california_housing_messy/housing.csv")
+    assert (len(messy), messy["total_bedrooms"].null_count, types()["ocean_proximity"]) == (20640, 207, "category")
+    bike = real("bike_share/daily-bike-share.csv", types={"dteday": {"date": "%m/%d/%Y"}})
+    assert (len(bike), bike["dteday"][-1].as_py(), types()["dteday"]) == (731, datetime(2012, 12, 31), "date")
+    assert (len(real("wine_cultivar/wine.csv")), types()["WineVariety"]) == (178, "integer")
+    assert (len(real("iris/iris.csv")), types()["species"]) == (150, "category")
+    both = [put(shared(f"diabetes_dp100/{n}.csv").read_bytes(), f"{n}.csv") for n in ("diabetes", "diabetes2")]
+    assert len(ran(both)) == 15000

@@ -4,11 +4,13 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from stages import params
 from tests.conftest import PROJECT
 from trialtree import modules
 
@@ -94,8 +96,25 @@ def test_trialtree_imports_downwards() -> None:
 
 
 def test_every_ignored_lint_rule_has_its_reason() -> None:
-    lines = [
-        line for path in [*SOURCES, *(PROJECT / "trialtree").rglob("*.py")] for line in path.open(encoding="utf-8")
-    ]
+    sources = [*SOURCES, *(PROJECT / "trialtree").rglob("*.py")]
+    lines = [line for path in sources for line in path.read_text(encoding="utf-8").splitlines()]
     ignored = [line for line in lines if "# noqa" in line or "# type: ignore" in line]
     assert [line for line in ignored if not re.search(r"# (noqa|type: ignore)[^#]*  # \w", line)] == []
+
+
+def keys(model: type[params.Section]) -> set[str]:
+    """Return the keys of a section and of the sections in it."""
+    found = set()
+    for name, field in model.model_fields.items():
+        found.add(name)
+        inner = params.section_in(field.annotation)
+        if inner is not None:
+            found |= keys(inner)
+    return found
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_key_of_params_is_documented(verb: str) -> None:
+    page = (PROJECT / "docs" / "params.md").read_text(encoding="utf-8")
+    section = getattr(import_module(f"stages.{verb}"), f"{verb.capitalize()}Params")
+    assert [key for key in sorted(keys(section)) if not re.search(rf"[`.{{ ,]{key}[`:. ]", page)] == []

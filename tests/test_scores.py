@@ -10,6 +10,7 @@ from stages import scores
 from stages.scores import Predicted
 
 LABELS = ["a", "b", "c"]
+NO_MARKS = "the estimator gives neither a probability nor a decision function that is a number for each label"
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=80)
 
 
@@ -91,8 +92,8 @@ def test_a_decision_function_gives_the_auc_and_no_log_loss() -> None:
 def test_without_either_there_is_no_auc() -> None:
     rows = Predicted(np.array([0, 1]), np.array([0, 1]), [0, 1], 1)
     assert notes(rows, "roc_auc", "average_precision", "f1") == [
-        "test: roc_auc left out: the estimator has neither probabilities nor a decision function for each label",
-        "test: average_precision left out: the estimator has neither probabilities nor a decision function",
+        f"test: roc_auc left out: {NO_MARKS}",
+        f"test: average_precision left out: {NO_MARKS}",
     ]
 
 
@@ -100,6 +101,14 @@ def test_a_one_versus_one_decision_function_is_not_taken_for_marks_of_labels() -
     labels = list("abcd")
     rows = Predicted(np.array(labels), np.array(labels), labels, decision=np.zeros((4, 6)))
     assert rows.marks is None
+
+
+def test_a_probability_that_is_no_number_gives_no_auc_and_no_log_loss() -> None:
+    rows = Predicted(np.array([0, 1]), np.array([0, 1]), [0, 1], 1, np.array([[0.5, 0.5], [np.nan, 1.0]]))
+    assert notes(rows, "roc_auc", "log_loss") == [
+        f"test: roc_auc left out: {NO_MARKS}",
+        "test: log_loss left out: a probability is not a number",
+    ]
 
 
 def test_rows_of_one_class_have_no_auc() -> None:

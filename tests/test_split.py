@@ -11,33 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from stages import dealing, params, split, tables
+from stages import dealing, params, split, tables, twins
 from stages.errors import UserError
 from stages.tables import Column, DataError
 from tests.conftest import shared
+from tests.tabling import raw, write_params
 
 FIVE_SEEDS = range(5)
 
 
-# ---- data/raw.parquet and params.yaml, as fetch and a person write them
-
-
-def raw(select: str, **types: tables.Type) -> None:
-    """Write data/raw.parquet from an SQL query without row numbers."""
-    columns = [Column(tables.ROW, "integer", "row"), *(Column(name, type_) for name, type_ in types.items())]
-    tables.RAW.parent.mkdir(exist_ok=True)
-    with tables.connection() as database:
-        numbered = f"SELECT row_number() OVER () - 1 AS row, * FROM ({select})"
-        tables.write_parquet(database, numbered, tables.RAW, columns)
-
-
-def write_params(**section: Any) -> None:
-    Path("params.yaml").write_text(json.dumps({"split": section}))
-
-
 def ran(**section: Any) -> dict[str, list[int]]:
     """Run the stage on these params, and return the row numbers of each part."""
-    write_params(**section)
+    write_params(split=section)
     split.main()
     return part_rows()
 
@@ -49,7 +34,7 @@ def part_rows() -> dict[str, list[int]]:
 
 def refusal(**section: Any) -> str:
     """Return the line that the stage ends with."""
-    write_params(**section)
+    write_params(split=section)
     with pytest.raises(UserError) as error:
         split.main()
     return str(error.value)
@@ -317,7 +302,7 @@ def test_the_equal_rows_of_iris_never_stand_on_two_sides() -> None:
 
 def test_equal_rows_join_the_first_of_their_kind() -> None:
     parts = {"train": np.array([4, 2, 0]), "validation": np.array([], dtype=int), "test": np.array([3, 1, 5])}
-    dealt, moved = dealing.rejoined(parts, np.array([3, 4, 5]), np.array([0, 1, 3]))
+    dealt, moved = twins.rejoined(parts, np.array([3, 4, 5]), np.array([0, 1, 3]))
     assert {name: rows.tolist() for name, rows in dealt.items()} == {
         "train": [2, 0, 3],
         "validation": [],
@@ -352,8 +337,8 @@ def test_keep_leaves_equal_rows_where_they_were_dealt() -> None:
 def test_a_part_that_repeats_others_only_is_refused() -> None:
     raw("SELECT 1 AS x, 'a' AS kind FROM range(10)", x="integer", kind="category")
     assert refusal(target="kind", test=1, seed=0) == (
-        "params.yaml: split.duplicates: together leaves test without a row: its 1 row repeat rows of other parts; "
-        "take a larger split.test or duplicates: keep"
+        "params.yaml: split.duplicates: together leaves test without a row: all its rows (1) repeat "
+        "rows of other parts; take a larger split.test or duplicates: keep"
     )
 
 

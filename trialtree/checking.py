@@ -37,6 +37,9 @@ def _params(content: dict[str, Any]) -> Iterator[str]:
         yield f"{params.PATH}: experiment: must be the name of the experiment, got {experiment!r}"
     read: dict[str, Any] = {}
     for stage in STAGES:
+        if stage not in content:
+            yield f"{params.PATH}: {stage}: is missing, and DVC asks for it; `{stage}: {{}}` takes its defaults"
+            continue
         model = getattr(import_module(f"stages.{stage}"), f"{stage.capitalize()}Params")
         try:
             read[stage] = params.parse(stage, content.get(stage), model)
@@ -107,11 +110,12 @@ def _stage(name: str, stage: dict[str, Any]) -> Iterator[str]:
     if stage.get("cmd") == f"python -m stages.{name}":
         deps = [dep if isinstance(dep, str) else next(iter(dep)) for dep in stage.get("deps", [])]
         needed = {path.as_posix() for path in modules.needed(name)}
-        if name == "train":
-            needed |= _own_estimator()
+        own = _own_estimator() - needed if name in ("train", "evaluate") else set()
         for path in sorted(needed - set(deps)):
             yield f"{where}.deps: lacks {path}, which the stage imports"
-        for path in sorted({d for d in deps if d.startswith("stages/")} - needed):
+        for path in sorted(own - set(deps)):
+            yield f"{where}.deps: lacks {path}, which train.estimator names"
+        for path in sorted({d for d in deps if d.startswith("stages/")} - needed - own):
             yield f"{where}.deps: has {path}, which the stage does not import"
         if name not in stage.get("params", []):
             yield f"{where}.params: lacks {name}"

@@ -1,0 +1,20 @@
+"""Published figures, through the whole pipeline: the quick ones here, all of them by `make parity`."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import parity
+from tests.conftest import SHARED, make_repo
+
+QUICK = [case for case in parity.cases() if case.quick]
+
+
+@pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
+def test_the_published_figures_come_out(case: parity.Case, tmp_path: Path) -> None:
+    if case.tables and not SHARED.exists():
+        pytest.skip("the shared tables are not on this machine")
+    found = parity.run(case, make_repo(tmp_path / "repo", tmp_path / "home"))
+    rows = list(parity.compared(case, found))
+    assert rows
+    assert [row for row in rows if not row[-1]] == []
