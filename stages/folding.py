@@ -38,7 +38,7 @@ def folds(columns: Columns, table: "pa.Table", labels: "NDArray[Any] | None", co
     """Return scikit-learn's folds of a table's rows.
 
     GroupKFold with a column of role group; TimeSeriesSplit over the rows in time
-    order with one of role time; else shuffled with `seed`, StratifiedKFold by
+    order with one of role time (a border may part rows of one time); else shuffled with `seed`, StratifiedKFold by
     `labels` (rows,), or KFold where there are none.
 
     Raises:

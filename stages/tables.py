@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from stages.errors import UserError
 from stages.files import write_json
@@ -37,6 +37,14 @@ STORED: dict[Type, str] = {
     "category": "VARCHAR",
     "text": "VARCHAR",
     "date": "TIMESTAMP",
+}
+# How it is held in memory, in Arrow's.
+ARROW: dict[Type, str] = {
+    "integer": "int64",
+    "number": "double",
+    "category": "string",
+    "text": "string",
+    "date": "timestamp[us]",
 }
 _METADATA = "trialtree"  # key of the types in a Parquet file's metadata
 
@@ -145,20 +153,20 @@ def raw_columns(path: Path = RAW) -> Columns:
     Raises:
         DataError: the file is missing, cut off or not fetch's.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import duckdb
 
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except FileNotFoundError:
-        raise DataError(f"{path} is not here; `dvc repro fetch` makes it") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
-    types = metadata.get(_METADATA.encode())
-    if types is None:
+    query = f"SELECT decode(value) FROM parquet_kv_metadata({literal(path)}) WHERE decode(key) = {literal(_METADATA)}"
+    if not path.exists():
+        raise DataError(f"{path} is not here; `dvc repro fetch` makes it")
+    with connection() as database:
+        try:
+            found = database.execute(query).fetchone()
+        except duckdb.Error as error:
+            raise DataError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
+    if found is None:
         raise DataError(f"{path} does not carry the types of its columns; `dvc repro --force fetch` makes it anew")
     return Columns(
-        Column(name, type_, "row" if name == ROW else "feature") for name, type_ in json.loads(types).items()
+        Column(name, type_, "row" if name == ROW else "feature") for name, type_ in json.loads(found[0]).items()
     )
 
 
@@ -198,25 +206,47 @@ def read_part(part: str, columns: Sequence[Column], folder: Path = SPLIT) -> "pa
     Raises:
         DataError: a file is damaged or lacks a column.
     """
+    import pyarrow as pa
+
+    schema = pa.schema([(c.name, pa.type_for_alias(ARROW[c.type])) for c in columns])
+    files = part_files(part, folder)
+    if not files:
+        return schema.empty_table()
+    if files[0].suffix != ".parquet":
+        return _read_csv(files, schema, folder)
+    try:
+        return pa.concat_tables(_read_parquet(path, schema) for path in files)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{folder / part} cannot be read: {_first_line(error)}") from None
+
+
+def _read_parquet(path: Path, schema: "pa.Schema") -> "pa.Table":
+    """Return the columns of one file; pyarrow without its dataset module, whose import costs more than the reading."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        found = set(file.schema_arrow.names)
+        for name in schema.names:
+            if name not in found:
+                raise DataError(f"{path} has no column {name!r}; it has: {', '.join(file.schema_arrow.names)}")
+        return file.read(columns=schema.names).select(schema.names).cast(schema)
+
+
+def _read_csv(files: Sequence[Path], schema: "pa.Schema", folder: Path) -> "pa.Table":
+    """Return the columns of CSV files; DuckDB tells an empty text from a gap."""
     import duckdb
 
-    files = part_files(part, folder)
-    names = ", ".join(f"CAST({quoted(c.name)} AS {STORED[c.type]}) AS {quoted(c.name)}" for c in columns)
+    names = ", ".join(quoted(name) for name in schema.names)
     with connection() as database:
-        if not files:
-            nothing = ", ".join(f"CAST(NULL AS {STORED[c.type]}) AS {quoted(c.name)}" for c in columns)
-            return _arrow(database.sql(f"SELECT {nothing} LIMIT 0"))
         try:
-            return _arrow(database.sql(f"SELECT {names} FROM {_reader(files, folder)}"))
+            return database.sql(f"SELECT {names} FROM {_reader(files, folder)}").to_arrow_table().cast(schema)
         except duckdb.Error as error:
-            raise DataError(f"{folder / part} cannot be read: {_first_line(error)}") from None
+            raise DataError(f"{files[0].parent} cannot be read: {_first_line(error)}") from None
 
 
 def _reader(files: Sequence[Path], folder: Path) -> str:
-    """Return the table function that reads the files of a part."""
+    """Return the table function that reads CSV files of ours."""
     paths = "[" + ", ".join(literal(path) for path in files) + "]"
-    if files[0].suffix == ".parquet":
-        return f"read_parquet({paths})"
     stored = {c.name: STORED[c.type] for c in read_columns(folder)}
     types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in stored.items())
     # Every option is given: nothing about a file of ours is guessed.
@@ -224,12 +254,6 @@ def _reader(files: Sequence[Path], folder: Path) -> str:
         f"read_csv({paths}, header=true, auto_detect=false, delim=',', quote='\"', escape='\"', "
         f"nullstr='', allow_quoted_nulls=false, columns={{{types}}})"
     )
-
-
-def _arrow(relation: "duckdb.DuckDBPyRelation") -> "pa.Table":
-    """Return a relation's rows as one Arrow table."""
-    table: Any = relation.to_arrow_table()
-    return table
 
 
 def _first_line(error: Exception) -> str:

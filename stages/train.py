@@ -24,9 +24,10 @@ class TrainParams(Recipe):
 
 
 def write_curves(curve: dict[str, list[float]], path: Path = CURVES) -> None:
-    """Write the curve, a line an iteration; only `step` where there are no iterations."""
-    rows = zip(*curve.values(), strict=True)
-    write_csv(path, ["step", *curve], ([step, *values] for step, values in enumerate(rows)))
+    """Write the curve, a line for each iteration and part; only the header where there are no iterations."""
+    steps = range(max(map(len, curve.values()), default=0))
+    rows = [(step, label, values[step]) for step in steps for label, values in curve.items() if step < len(values)]
+    write_csv(path, ["step", "label", "value"], rows)
 
 
 def main() -> None:

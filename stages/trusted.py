@@ -85,7 +85,7 @@ def named(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
     nodes = list(nodes)
     names = {f"{node['__module__']}.{node['__class__']}" for node in nodes}
     partials = [node for node in nodes if node["__loader__"] == "PartialNode"]
-    own = {name for name in names if _is_own(name)}
+    own = {name for name in names if _is_own(name) or _is_public(name)}
     checks = {"functools.partial", ".".join(_CHECK)} if partials and all(map(_is_check, partials)) else set()
     return sorted((names & _TYPES) | own | checks)
 
@@ -95,6 +95,21 @@ def _is_check(partial: Mapping[str, Any]) -> bool:
     func = partial["content"]["func"]
     named = (func["__module__"], func["__class__"])
     return func["__loader__"] == "FunctionNode" and "__id__" not in func and named == _CHECK
+
+
+def _is_public(name: str) -> bool:
+    """Return whether a name is an estimator or transformer that scikit-learn offers to everybody."""
+    module, _, class_name = name.rpartition(".")
+    public = module.partition("._")[0]
+    if not name.startswith("sklearn.") or not class_name.isidentifier():
+        return False
+    from sklearn.base import BaseEstimator
+
+    try:
+        found = getattr(import_module(public), class_name, None)
+    except ModuleNotFoundError:
+        return False
+    return isinstance(found, type) and issubclass(found, BaseEstimator) and f"{found.__module__}.{class_name}" == name
 
 
 def _is_own(name: str) -> bool:

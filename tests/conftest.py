@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared" / "data"
 KEPT = [
-    ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml",
+    ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml",
     "pyproject.toml", "requirements.lock", "stages", "trialtree",
 ]  # fmt: skip
 YAML_12 = YAML()

@@ -53,7 +53,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from sklearn.utils import all_estimators
 
-from stages import storing
+from stages import storing, trusted
 from stages.transformers import Clip, DateParts
 
 IRIS = load_iris(return_X_y=True)
@@ -411,3 +411,17 @@ def test_a_regressor_too_comes_back(tmp_path: Path) -> None:
         storing.dump_skops(estimator.fit(*DIABETES), tmp_path / "regressor.skops")
         back = storing.load_skops(tmp_path / "regressor.skops")
         assert np.array_equal(back.predict(DIABETES[0]), estimator.predict(DIABETES[0]))
+
+
+def test_every_public_estimator_of_scikit_learn_is_trusted_by_rule() -> None:
+    names = {f"{cls.__module__}.{cls.__qualname__}" for _, cls in all_estimators()}
+    nodes = [
+        {"__module__": m, "__class__": c, "__loader__": "ObjectNode"} for m, _, c in (n.rpartition(".") for n in names)
+    ]
+    assert set(trusted.named(nodes)) == names
+
+
+@pytest.mark.parametrize("name", ["sklearn.utils.Bunch", "sklearn.base.clone", "sklearn.svm.os", "sklearn.nowhere.SVC"])
+def test_no_other_name_of_scikit_learn_is(name: str) -> None:
+    module, _, cls = name.rpartition(".")
+    assert trusted.named([{"__module__": module, "__class__": cls, "__loader__": "ObjectNode"}]) == []
