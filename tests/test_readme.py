@@ -49,8 +49,6 @@ def test_the_commands_of_the_readme_work_one_after_the_other(tmp_path: Path) -> 
     for command in SHOWN:
         if command.startswith(("make", "dvc push")):
             continue
-        if command.startswith("dvc exp run"):
-            repo.commit("Before an experiment")
         if command == "dvc repro" and "trialtree data add ~/houses.csv" in done:
             repo.params(
                 {"split.target": "price", "train.estimator": "sklearn.ensemble.RandomForestRegressor",

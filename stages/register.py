@@ -1,0 +1,157 @@
+"""Publish the trial to MLflow, and register its model when every gate holds.
+
+    python -m stages.register
+
+Reads   dvc.lock, params.yaml, models/model/, data/split/, reports/
+Writes  reports/register.json; a run and a version of MLflow
+
+Runs in every `dvc repro`: what is there already is found and left, what was
+lost or cut off is made again. Inside `dvc exp run` the run is published and
+nothing is registered.
+"""
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator
+
+from stages import command, gates, models, params, predictions, scores, tables
+from stages.errors import UserError
+from stages.files import write_json
+from stages.gates import Champion, Gate, Result
+from stages.params import PATH, ParamsError
+from trialtree.tracking import Run, Trial, publish, stores, trials, versions
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REPORT = Path("reports/register.json")
+
+
+def _registered_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w .-]{0,199}", name):
+        raise ValueError("must be letters, digits, blanks, _ . and -, at most 200 of them, a letter or digit first")
+    return name
+
+
+class RegisterParams(params.Section):
+    """The register section."""
+
+    # Of the registered model, as in models:/NAME@champion; without one nothing is registered.
+    name: Annotated[str, AfterValidator(_registered_name)] | None = None
+    gates: dict[str, Gate] = {}  # by metric of the test part, or by part.metric
+    branch: str = "main"  # the only one on which aliases move
+    required: bool = False  # a gate that fails stops the stage
+
+
+class RegisterError(UserError):
+    """A model that was not registered, where that is required."""
+
+
+def experiment(content: Mapping[str, Any]) -> str:
+    """Return the experiment of params.yaml.
+
+    Raises:
+        ParamsError: there is none, or it is no name.
+    """
+    name = content.get("experiment")
+    if not isinstance(name, str) or not name.strip() or len(name) > 500:
+        raise ParamsError(f"{PATH}: experiment: must be the name of the experiment, got {name!r}")
+    return name
+
+
+def positive(content: Mapping[str, Any]) -> Any:
+    """Return evaluate.positive as evaluate takes it."""
+    value = (content.get("evaluate") or {}).get("positive")
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def score_champion(held: versions.Registered, names: Sequence[str], of: Any, split: str | None) -> Champion:
+    """Return the champion's metrics on this trial's test part."""
+    if held.folder is None:
+        return Champion(held.number, {}, "it has no model of a trialtree repository, or its files are lost")
+    try:
+        model = models.load(held.folder)
+        columns = tables.read_columns()
+        predictions.check(model, columns)
+    except UserError as error:
+        return Champion(held.number, {}, f"it cannot be scored here: {error}")
+    of = of if of is not None or len(model.labels) != 2 else model.labels[-1]
+    rows = predictions.predicted(model, tables.read_part("test", columns), of)
+    found, _ = scores.score(rows, names, "test")
+    other = "it was fitted on another split, and may have seen these rows" if held.split != split else None
+    return Champion(held.number, found, other)
+
+
+def compare(client: "MlflowClient", p: RegisterParams, trial: Trial, of: Any) -> Champion | None:
+    """Return the champion with its metrics, where a gate asks for it and it is another model than this."""
+    names = gates.asked_of_champion(p.gates)
+    if not names or p.name is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        held = versions.champion(client, p.name, Path(folder))
+        if held is None or held.digest == trial.tags[trials.DIGEST]:
+            return None
+        return score_champion(held, names, of, trial.tags.get("data.split"))
+
+
+def decide(
+    client: "MlflowClient", p: RegisterParams, trial: Trial, run: Run, of: Any
+) -> tuple[versions.Version | None, list[Result], list[str]]:
+    """Register the model when it may be; return the version, what came of the gates, and what to say."""
+    results = gates.check(p.gates, trial.metrics, compare(client, p, trial, of))
+    said = [str(result) for result in results if not result.holds or result.note]
+    if not all(result.holds for result in results):
+        return None, results, said
+    if p.name is None:
+        return None, results, [*said, "nothing is registered: params.yaml has no register.name"]
+    if trial.dvc_experiment:
+        return None, results, [*said, "nothing is registered inside `dvc exp run`"]
+    move = trial.branch == p.branch
+    version = versions.register(client, p.name, trial, run, move=move)
+    if not move:
+        here = f"branch {trial.branch}" if trial.branch else "a detached HEAD"
+        said.append(f"aliases stay as they are: this is {here}, and they move on {p.branch}")
+    return version, results, said
+
+
+def main() -> None:
+    """Run the stage."""
+    content = params.load()
+    p = params.parse("register", content.get("register"), RegisterParams)
+    REPORT.unlink(missing_ok=True)  # it would tell of another run
+    trial, store = trials.workspace(experiment(content)), stores.find()
+    with store.opened() as client:
+        run = publish(trial, client, store.artifacts)
+        version, results, said = decide(client, p, trial, run, positive(content))
+    report = {
+        "run_id": run.id,
+        "experiment": trial.experiment,
+        "tracking_uri": store.shown,
+        "registered": version is not None,
+        "name": p.name,
+        "version": version.number if version else None,
+        "aliases": version.aliases if version else [],
+        "gates": gates.as_json(results),
+    }
+    write_json(REPORT, report)
+    print(f"run {trial.name} ({run.id}) of experiment {trial.experiment}, in {store.shown}")
+    print("\n".join([*run.notes, *said, outcome(version)]))
+    if p.required and not all(result.holds for result in results):
+        raise RegisterError(f"{PATH}: register.required: a gate fails, and the model must be registered")
+
+
+def outcome(version: versions.Version | None) -> str:
+    """Return what came of the registration, as one line."""
+    if version is None:
+        return "registered: false"
+    aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+    before = "" if version.new else ", from before"
+    return f"registered: {version.name} version {version.number}{aliases}{before}"
+
+
+if __name__ == "__main__":
+    command.run(main)

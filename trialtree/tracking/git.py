@@ -1,0 +1,96 @@
+"""What Git says of the repository that a trial stands in."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.errors import UserError
+
+# Set while a hook runs: they would name another repository than the folder asked about.
+_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+
+
+class GitError(UserError):
+    """A repository that a trial cannot be told from."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that differs from HEAD, or that Git does not know; its path starts at the top of the working tree."""
+
+    path: str
+    tracked: bool
+
+
+def run(*args: str, cwd: Path | None = None) -> str | None:
+    """Return what a git command printed, or None where it failed.
+
+    Raises:
+        GitError: there is no git.
+    """
+    env = {name: value for name, value in os.environ.items() if name not in _HOOK}
+    try:
+        done = subprocess.run(["git", *args], cwd=cwd, env=env, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise GitError("git is not on PATH; a trial is told by its commit") from None
+    return None if done.returncode else os.fsdecode(done.stdout).removesuffix("\n")
+
+
+def shared_top(folder: Path) -> Path:
+    """Return the folder that all working trees of a repository share: the top of the main one.
+
+    A bare repository has no working tree: then it is the repository itself.
+
+    Raises:
+        GitError: `folder` is in no repository.
+    """
+    asked = ("--git-dir", "--git-common-dir", "--show-toplevel")
+    said = run("rev-parse", "--path-format=absolute", *asked, cwd=folder)
+    if said is None:
+        raise GitError(f"{folder} is in no Git repository that can be used; make one: `git init`, then commit")
+    own, common, top = (Path(line) for line in said.split("\n"))
+    if own == common:
+        return top
+    return common.parent if common.name == ".git" else common
+
+
+def head() -> str:
+    """Return the commit that is checked out.
+
+    Raises:
+        GitError: there is none yet.
+    """
+    commit = run("rev-parse", "--verify", "--quiet", "HEAD")
+    if commit is None:
+        raise GitError("the Git repository has no commit yet, and a trial is told by its commit: `git commit` first")
+    return commit
+
+
+def branch() -> str | None:
+    """Return the branch that is checked out; None for a detached HEAD."""
+    return run("symbolic-ref", "--quiet", "--short", "HEAD")
+
+
+def prefix() -> str:
+    """Return the working folder, from the top of the working tree; empty at the top."""
+    return run("rev-parse", "--show-prefix") or ""
+
+
+def changes() -> list[Change]:
+    """Return the files that differ from HEAD, and those that Git does not know and does not ignore."""
+    said = run("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all") or ""
+    lines = [line for line in said.split("\0") if line]
+    return [Change(line[3:], line[:2] != "??") for line in lines]
+
+
+def origin() -> str | None:
+    """Return the address of the remote `origin` without credentials."""
+    address = run("config", "--get", "remote.origin.url")
+    return without_credentials(address) if address else None
+
+
+def without_credentials(address: str) -> str:
+    """Return an address without the user and password before its host; `git@host:path` has none."""
+    return re.sub(r"(?<=://)[^/@]*@(?=[^@]*$)|(?<=://)[^/]*@(?=[^/@]+(/|$))", "", address)
