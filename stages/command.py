@@ -21,11 +21,12 @@ _REFUSED = {
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`, and end the process with status 1 and a clear line where it cannot go on."""
-    # Importing libraries makes hundreds of thousands of objects that stay: looking them over for garbage, again and
-    # again, is a tenth of a stage's time.
+    # Imported libraries are hundreds of thousands of objects that stay. Looking them over for garbage, again and again
+    # and once more on leaving, is a tenth of a small stage's time.
     gc.set_threshold(1_000_000)
     try:
         main()
+        gc.freeze()
     except UserError as error:
         _stop(str(error), 1)
     except MemoryError:

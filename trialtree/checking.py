@@ -1,6 +1,6 @@
 """Say all that is wrong with params.yaml and dvc.yaml, without running anything."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,18 @@ def _estimator(read: dict[str, Any]) -> Iterator[str]:
         yield from str(error).splitlines()
         return
     known = scores.NUMBERS if task == "regression" else (*scores.CLASSES, *scores.TWO_CLASSES)
-    asked = {
-        f"evaluate.metrics[{i}]": name for i, name in enumerate(getattr(read.get("evaluate"), "metrics", None) or ())
-    }
-    asked |= {f"register.gates.{name}": name for name in getattr(read.get("register"), "gates", None) or ()}
-    for key, name in asked.items():
+    for name in read["register"].gates if "register" in read else ():
+        # A gate may name a part, as in cv.accuracy_std, and the number of rows.
+        metric = name.rpartition(".")[2].removesuffix("_std")
+        if metric not in (*known, "rows"):
+            yield _no_metric(f"register.gates.{name}", metric, task, known)
+    for place, name in enumerate((read["evaluate"].metrics if "evaluate" in read else None) or ()):
         if name not in known:
-            yield f"{params.PATH}: {key}: {name!r} is no metric of a {task}; {params.nearest(name, known)}"
+            yield _no_metric(f"evaluate.metrics[{place}]", name, task, known)
+
+
+def _no_metric(key: str, name: str, task: str, known: Sequence[str]) -> str:
+    return f"{params.PATH}: {key}: {name!r} is no metric of a {task}; {params.nearest(name, known)}"
 
 
 def _pipeline() -> Iterator[str]:
