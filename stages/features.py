@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stages.matrices import Matrix
+from stages.matrices import Matrix, shown
 from stages.params import PATH, ParamsError
 from stages.recipes import Features, Recipe, Treatment
 from stages.tables import Column, Columns
@@ -86,7 +86,7 @@ def _refuse_unmatched(columns: Columns, features: Features) -> None:
     lines = [
         f"{PATH}: train.features.columns.{pattern}: no column has this name; there are: {', '.join(names)}"
         for pattern in features.columns
-        if not any(fnmatchcase(name, pattern) for name in names)
+        if not any(_matches(name, pattern) for name in names)
     ]
     lines += [
         f"{PATH}: train.features.include: {name!r} is no column; there are: {', '.join(names)}"
@@ -97,12 +97,17 @@ def _refuse_unmatched(columns: Columns, features: Features) -> None:
         raise ParamsError("\n".join(lines))
 
 
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a pattern is a name itself, brackets and all, or stands for it."""
+    return name == pattern or fnmatchcase(name, pattern)
+
+
 def _treatment(column: Column, kind: Kind, features: Features, catboost: bool) -> Treatment:
     """Return a column's treatment: the default of its type, then the recipe's, then the column's own."""
     settings = dict((_CATBOOST if catboost else _DEFAULTS)[kind])
     sections = {f"train.features.{kind}": getattr(features, kind)}
     for pattern, treatment in features.columns.items():
-        if fnmatchcase(column.name, pattern):
+        if _matches(column.name, pattern):
             sections[f"train.features.columns.{pattern}"] = treatment
     for section, treatment in sections.items():
         given = treatment.model_dump(exclude_unset=True)
@@ -239,7 +244,18 @@ def outputs(fitted: Any, groups: Sequence[Group], categories: Mapping[str, Seque
             names += _encoded(steps["encode"], group, categories)
         else:
             names += group.names
-    return names
+    return _distinct(names)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return names of which none repeats: a table may have a column `a=b` beside a category `b` of `a`."""
+    taken: dict[str, None] = {}
+    for name in names:
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name} ({number})", number + 1
+        taken[free] = None
+    return list(taken)
 
 
 def natives(groups: Sequence[Group], names: Sequence[str]) -> dict[str, int]:
@@ -267,5 +283,5 @@ def _level(value: float, known: Sequence[str] | None) -> str:
     if np.isnan(value):
         return "(missing)"
     if known is None:
-        return f"{value:g}"
+        return shown(value)
     return known[int(value)] if value < len(known) else "(other)"

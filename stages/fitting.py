@@ -1,6 +1,9 @@
 """Fit a recipe on the rows of a table: preprocessing and estimator together, on these rows only."""
 
-from dataclasses import dataclass
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +44,14 @@ def fit(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Tab
     Raises:
         UserError: the recipe does not fit the table, or the estimator cannot be fitted.
     """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted = _fitted(recipe, columns, train, validation)
+    return replace(fitted, notes=fitted.notes + _warned(caught))
+
+
+def _fitted(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Table | None") -> Fitted:
+    """Fit a recipe; see `fit`."""
     task = estimators.task(estimators.find(recipe.estimator))
     target = _target(train, columns.target, task, recipe.estimator)
     labels = _labels(target, task, columns.target)
@@ -52,6 +63,8 @@ def fit(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Tab
     if needs_codes(recipe.estimator) and task == "classification":
         rows = _Rows(rows.values, np.searchsorted(labels, rows.target))
     if recipe.estimator.startswith("catboost."):
+        validation, said = _known(validation, columns.target, task, labels)
+        notes += said
         held = _held(validation, columns.target, task, preparation)
         estimator = _fit_catboost(recipe, estimator, rows, held, preparation)
     else:
@@ -79,7 +92,12 @@ def _prepared(
     if not whole.all():
         values, target = values[whole], target[whole]
     transformer = features.preprocessing(recipe, task == "regression", groups, categories)
-    seen = _called(recipe, transformer.fit_transform, values, target)
+    try:
+        seen = _called(recipe, "train.features", transformer.fit_transform, values, target)
+    except TrainError as error:
+        infinite = [repr(c.name) for place, c in enumerate(kept) if np.isinf(values[:, place]).any()]
+        where = f" (infinite: {', '.join(infinite)})" if infinite else ""
+        raise TrainError(f"{error}{where}") from error
     outputs = features.outputs(transformer, groups, categories)
     preparation = Preparation(kept, categories, transformer, outputs, features.natives(groups, outputs))
     return preparation, _Rows(seen, target)
@@ -130,7 +148,10 @@ def _estimator(recipe: Recipe, task: Task) -> tuple[Any, list[str]]:
     settings = dict(recipe.hyperparameters)
     estimators.check(recipe.estimator, cls, settings)
     if recipe.resample == "class_weight":
-        settings |= _class_weight(recipe, cls, task)
+        weight = _class_weight(recipe, cls, task)
+        if given := sorted(weight.keys() & settings.keys()):
+            raise TrainError(f"{PATH}: train.resample: class_weight sets {given[0]}, and hyperparameters give it too")
+        settings |= weight
     estimator = estimators.make(recipe.estimator, settings, recipe.seed)
     if recipe.accelerate:
         estimator, said = estimators.accelerated(estimator)
@@ -169,24 +190,40 @@ def _resampled(recipe: Recipe, task: Task, rows: _Rows, preparation: Preparation
         sampler = {"over": RandomOverSampler, "under": RandomUnderSampler}[str(recipe.resample)](
             random_state=recipe.seed
         )
-    return _Rows(*_called(recipe, sampler.fit_resample, rows.values, rows.target))
+    return _Rows(*_called(recipe, "train.resample", sampler.fit_resample, rows.values, rows.target))
 
 
 def _fit(recipe: Recipe, estimator: Any, rows: _Rows) -> Any:
     """Return the fitted estimator, calibrated where that is asked for."""
     if recipe.calibrate:
+        if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "decision_function"):
+            raise TrainError(f"{PATH}: train.calibrate: {recipe.estimator} has no scores of labels to calibrate")
         from sklearn.calibration import CalibratedClassifierCV
 
         # One estimator on all rows, calibrated by its cross-validated scores.
         estimator = CalibratedClassifierCV(estimator, ensemble=False)
-    return _called(recipe, estimator.fit, rows.values, rows.target)
+    return _called(recipe, "train", estimator.fit, rows.values, rows.target)
 
 
-def _held(validation: "pa.Table | None", target: Column, task: Task, preparation: Preparation) -> _Rows | None:
-    """Return the validation rows, put through the fitted preprocessing."""
-    if validation is None or not validation.num_rows:
+def _held(table: "pa.Table | None", target: Column, task: Task, preparation: Preparation) -> _Rows | None:
+    """Return validation rows, put through the fitted preprocessing."""
+    if table is None or not table.num_rows:
         return None
-    return _Rows(preparation.transformed(validation), target_values(validation, target, task))
+    return _Rows(preparation.transformed(table), target_values(table, target, task))
+
+
+def _known(
+    table: "pa.Table | None", target: Column, task: Task, labels: list[Label]
+) -> tuple["pa.Table | None", list[str]]:
+    """Return the validation rows whose label training has, and what to say of the others."""
+    if table is None or task == "regression":
+        return table, []
+    values = target_values(table, target, task)
+    known = np.isin(values, labels)
+    if known.all():
+        return table, []
+    strange = ", ".join(map(repr, np.unique(values[~known]).tolist()))
+    return table.filter(known), [f"validation rows of a label that train lacks ({strange}) do not choose the iteration"]
 
 
 def _fit_catboost(recipe: Recipe, estimator: Any, rows: _Rows, held: _Rows | None, preparation: Preparation) -> Any:
@@ -198,19 +235,31 @@ def _fit_catboost(recipe: Recipe, estimator: Any, rows: _Rows, held: _Rows | Non
     pools = [Pool(preparation.arranged(r.values), r.target) for r in (rows, held) if r is not None]
     for pool in pools:
         pool.set_feature_names(preparation.arranged_names)
-    return _called(recipe, estimator.fit, pools[0], eval_set=pools[1] if held is not None else None)
+    return _called(recipe, "train", estimator.fit, pools[0], eval_set=pools[1] if held is not None else None)
 
 
-def _called(recipe: Recipe, function: Any, *args: Any, **kwargs: Any) -> Any:
+def _called(recipe: Recipe, key: str, function: Any, *args: Any, **kwargs: Any) -> Any:
     """Call a library's fit, and say in one line what it refuses; the user's own estimator keeps its traceback."""
     try:
         return function(*args, **kwargs)
     except Exception as error:
-        refused = isinstance(error, ValueError) or type(error).__name__ == "CatBoostError"
+        refused = isinstance(error, ValueError | TypeError | AttributeError) or type(error).__name__ == "CatBoostError"
         if recipe.estimator.startswith("stages.") or not refused:
             raise
-        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise TrainError(f"{PATH}: train: {recipe.estimator} cannot be fitted: {said}") from error
+        what = f"{recipe.estimator} cannot be fitted: " if key == "train" else ""
+        raise TrainError(f"{PATH}: {key}: {what}{_first_line(error)}") from error
+
+
+def _first_line(said: object) -> str:
+    """Return the first line that a library says, at most 300 characters of it."""
+    line = next((line.strip() for line in str(said).splitlines() if line.strip()), type(said).__name__)
+    return line if len(line) <= 300 else f"{line[:297]}..."
+
+
+def _warned(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """Return what libraries warned of: a line for each, however often it was said."""
+    said = Counter(f"{warning.category.__name__}: {_first_line(warning.message)}" for warning in caught)
+    return [f"{line} ({times} times)" if times > 1 else line for line, times in said.items()]
 
 
 def _best_iteration(estimator: Any) -> int | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Matrix = NDArray[np.float64]
 
 _MICROSECONDS_A_DAY = 86_400_000_000
+_EXACT = 2**53  # the whole numbers up to here are all float64's
 
 
 def matrix(table: "pa.Table", columns: Sequence[Column], categories: Mapping[str, Sequence[str]]) -> Matrix:
@@ -54,9 +55,28 @@ def _numbers(values: Any, column: Column, known: Sequence[str]) -> Matrix:
         values = pc.if_else(pc.and_(pc.is_null(codes), pc.is_valid(texts)), len(known), codes)
     elif column.type == "date":
         microseconds = values.cast(pa.timestamp("us")).cast(pa.int64())
-        values = pc.divide(microseconds.cast(pa.float64()), float(_MICROSECONDS_A_DAY))
+        # Microseconds beyond the year 2255 are rounded to the next that float64 has.
+        values = pc.divide(microseconds.cast(pa.float64(), safe=False), float(_MICROSECONDS_A_DAY))
+    elif column.type == "integer" and not _exact(values):
+        raise DataError(
+            f"column {column.name!r} holds whole numbers beyond {_EXACT}, which float64 cannot tell apart; "
+            "make it a category: fetch.types"
+        )
     result: Matrix = values.cast(pa.float64(), safe=False).to_numpy()
     return result
+
+
+def _exact(values: Any) -> bool:
+    """Whether float64 can tell all whole numbers of a column apart."""
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(values)
+    return all(end is None or abs(end) <= _EXACT for end in (ends["min"].as_py(), ends["max"].as_py()))
+
+
+def shown(value: float) -> str:
+    """Return a number as text that no other number has."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 @dataclass(frozen=True)
@@ -104,7 +124,7 @@ class Preparation:
 def _texts(values: Matrix, known: Sequence[str] | None) -> "np.ndarray[Any, Any]":
     """Return categories as the bytes that CatBoost takes: each category's text, and none for a gap."""
     if known is None:
-        return np.array([b"" if np.isnan(v) else f"{v:g}".encode() for v in values], dtype=object)
+        return np.array([b"" if np.isnan(v) else shown(v).encode() for v in values], dtype=object)
     texts = np.array([*(text.encode() for text in known), b"\x00other", b""], dtype=object)
     result: np.ndarray[Any, Any] = texts[np.where(np.isnan(values), len(known) + 1, values).astype(int)]
     return result

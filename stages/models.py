@@ -50,7 +50,7 @@ class Model:
     preparation: Preparation
     target: Column
     task: Task
-    labels: list[Label]  # in the order of the estimator's classes_; empty for regression
+    labels: list[Label]  # sorted; empty for regression
     recipe: Recipe
     estimator: Any = field(repr=False)
     best_iteration: int | None = None
@@ -76,13 +76,22 @@ class Model:
         """Return a probability for each label (rows, labels); None where the estimator has none."""
         if self.task == "regression" or not hasattr(self.estimator, "predict_proba"):
             return None
-        return np.asarray(self.estimator.predict_proba(self.preparation(table)), dtype=np.float64)
+        return self._in_order(np.asarray(self.estimator.predict_proba(self.preparation(table)), dtype=np.float64))
 
     def decision(self, table: "pa.Table") -> Matrix | None:
         """Return the decision function, (rows,) for two labels or (rows, labels); None where there is none."""
         if self.task == "regression" or not hasattr(self.estimator, "decision_function"):
             return None
-        return np.asarray(self.estimator.decision_function(self.preparation(table)), dtype=np.float64)
+        scores = np.asarray(self.estimator.decision_function(self.preparation(table)), dtype=np.float64)
+        return self._in_order(scores) if scores.ndim == 2 else scores
+
+    def _in_order(self, scores: Matrix) -> Matrix:
+        """Return scores (rows, labels) in the order of `labels`: CatBoost puts '10' behind '9'."""
+        classes = [str(label) for label in self.estimator.classes_]
+        wanted = list(map(str, range(len(self.labels)) if self.coded else self.labels))
+        if sorted(classes) != sorted(wanted):
+            raise ModelError(f"the estimator's labels are {', '.join(classes)}, and the model's {', '.join(wanted)}")
+        return scores if classes == wanted else scores[:, [classes.index(label) for label in wanted]]
 
     def importances(self) -> dict[str, float] | None:
         """Return a weight for each output: the estimator's importances, or the mean size of its coefficients."""

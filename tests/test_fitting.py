@@ -200,3 +200,100 @@ def test_a_target_with_one_class_or_gaps_is_refused() -> None:
         fitting.fit(recipe, CLASSES, same)
     with pytest.raises(UserError, match=r"^data/split/train: the target 'good' is missing in 3 of 120 rows$"):
         fitting.fit(recipe, CLASSES, gaps)
+
+
+def table(**columns: Any) -> pa.Table:
+    rows = len(next(iter(columns.values())))
+    return pa.table({"row": np.arange(rows), **columns})
+
+
+def columns_of(target: str, **types: Any) -> Columns:
+    features = [Column(name, kind, "target" if name == target else "feature") for name, kind in types.items()]
+    return Columns([Column("row", "integer", "row"), *features])
+
+
+@pytest.mark.parametrize("hyperparameters", [{"iterations": 20}, {"iterations": 20, "class_names": ["9", "10", "2"]}])
+def test_each_probability_stands_under_its_label_in_whatever_order_the_estimator_has_them(
+    hyperparameters: dict[str, Any],
+) -> None:
+    labels = ["9", "10", "2"]
+    rows = table(x=[float(i % 3) for i in range(60)], label=[labels[i % 3] for i in range(60)])
+    recipe = Recipe(estimator="catboost.CatBoostClassifier", hyperparameters=hyperparameters)
+    model = fitting.fit(recipe, columns_of("label", x="number", label="category"), rows).model
+    given = model.probabilities(rows)
+    assert given is not None
+    assert [model.labels[i] for i in given.argmax(axis=1)] == rows["label"].to_pylist() == model.predict(rows).tolist()
+
+
+def test_large_codes_stay_apart() -> None:
+    codes = [1234561 + i % 4 for i in range(80)]
+    rows = table(code=codes, label=["even" if code % 2 == 0 else "odd" for code in codes])
+    columns = columns_of("label", code="integer", label="category")
+    for estimator, encode in (("catboost.CatBoostClassifier", "native"), (LOGISTIC, "onehot")):
+        recipe = params.parse(
+            "train", {"estimator": estimator, "features": {"columns": {"code": {"encode": encode}}}}, Recipe
+        )
+        model = fitting.fit(recipe, columns, rows).model
+        assert model.predict(rows).tolist() == rows["label"].to_pylist()
+    assert model.outputs == ["code=1234561", "code=1234562", "code=1234563", "code=1234564"]
+
+
+def test_whole_numbers_that_float64_cannot_tell_apart_are_refused() -> None:
+    rows = table(code=[2**53 + i % 2 for i in range(20)], label=["a", "b"] * 10)
+    with pytest.raises(UserError, match=r"^column 'code' holds whole numbers beyond 9007199254740992, which float64"):
+        fitting.fit(Recipe(estimator=LOGISTIC), columns_of("label", code="integer", label="category"), rows)
+
+
+def test_dates_without_end_train() -> None:
+    ends = pa.array([dt.datetime(1700 if i % 2 else 9999, 12, 31) for i in range(20)], pa.timestamp("us"))
+    model = fitting.fit(
+        Recipe(estimator="sklearn.tree.DecisionTreeClassifier"),
+        columns_of("label", when="date", label="category"),
+        table(when=ends, label=["a", "b"] * 10),
+    ).model
+    assert model.preparation(table(when=ends))[0].tolist() == [9999, 12, 31, 4]
+
+
+def test_a_column_may_have_brackets_in_its_name_and_an_output_the_name_of_a_column() -> None:
+    rows = table(**{"x [usd]": [1.0, 2.0] * 20, "c=a": [0.5, 1.5] * 20, "c": ["a", "b"] * 20, "label": ["y", "n"] * 20})
+    columns = columns_of("label", **{"x [usd]": "number", "c=a": "number", "c": "category", "label": "category"})
+    section = {"estimator": LOGISTIC, "features": {"columns": {"x [usd]": {"scale": "standard"}}}}
+    model = fitting.fit(params.parse("train", section, Recipe), columns, rows).model
+    assert sorted(model.outputs) == ["c=a", "c=a (2)", "c=b", "x [usd]"]
+    assert sorted(model.importances() or ()) == sorted(model.outputs)
+
+
+def test_a_label_that_only_validation_has_does_not_choose_the_iteration() -> None:
+    rows = table(x=[float(i % 2) for i in range(40)], label=["a", "b"] * 20)
+    held = table(x=[0.0, 1.0, 0.5], label=["a", "b", "rare"])
+    recipe = Recipe(estimator="catboost.CatBoostClassifier", hyperparameters={"iterations": 5})
+    fitted = fitting.fit(recipe, columns_of("label", x="number", label="category"), rows, held)
+    assert fitted.notes == ["validation rows of a label that train lacks ('rare') do not choose the iteration"]
+    assert fitted.model.best_iteration is not None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({"estimator": LOGISTIC, "features": {"pca": 40}}, "params.yaml: train.features: n_components=40"),
+        ({"estimator": LOGISTIC, "resample": "class_weight", "hyperparameters": {"class_weight": {"a": 2}}},
+         "params.yaml: train.resample: class_weight sets class_weight, and hyperparameters give it too"),
+        ({"estimator": LINEAR, "calibrate": True}, "predicts numbers, and the target 'label' is a category"),
+        ({"estimator": "sklearn.ensemble.VotingClassifier", "hyperparameters": {"estimators": [["a", "b"]]}},
+         "params.yaml: train: sklearn.ensemble.VotingClassifier cannot be fitted: "),
+        ({"estimator": LOGISTIC, "features": {"number": {"impute": "none"}}}, "cannot be fitted: Input X contains inf"),
+        ({"estimator": LOGISTIC}, "a value too large for dtype('float64'). (infinite: 'x')"),
+    ],
+)  # fmt: skip
+def test_the_key_at_fault_is_named(recipe: dict[str, Any], said: str) -> None:
+    rows = table(x=[0.0, np.inf if "inf" in said else 1.0] * 20, label=["a", "b"] * 20)
+    with pytest.raises(UserError) as error:
+        fitting.fit(params.parse("train", recipe, Recipe), columns_of("label", x="number", label="category"), rows)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_warnings_are_a_line_each() -> None:
+    fitted = fit(CLASSES, LOGISTIC, hyperparameters={"max_iter": 1})
+    assert [note.split(":")[0] for note in fitted.notes] == ["left out of the features", "ConvergenceWarning"]
+    assert not any("\n" in note for note in fitted.notes)

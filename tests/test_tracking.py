@@ -120,7 +120,7 @@ def test_two_names_that_become_one_stay_two() -> None:
 def test_a_run_that_was_killed_halfway_is_finished_not_doubled(store: stores.Store) -> None:
     trial = replace(TRIAL, experiment="killed")
     with store.opened() as client:
-        experiment = client.create_experiment("killed")
+        experiment = client.create_experiment("killed", artifact_location=store.artifacts)
         client.create_run(experiment, tags={trials.KEY: trial.key})
         client.log_batch(client.search_runs([experiment])[0].info.run_id)
     (run,) = published(store, trial)
