@@ -43,7 +43,10 @@ def _defaults_if_true(value: Any) -> Any:
 
 
 class CrossValidation(params.Section):
-    """Folds of the train part: whole groups or in time where there is such a column, else shuffled (stratified)."""
+    """Folds of the train part: whole groups or in time where there is such a column, else shuffled (stratified).
+
+    Equal rows share a shuffled fold, whatever split.duplicates says: a row that was learned proves nothing.
+    """
 
     folds: int = Field(ge=2)
     seed: int = Field(default=0, ge=0, lt=2**32)  # of the shuffle
@@ -75,39 +78,16 @@ def chosen(p: EvaluateParams, model: Model) -> list[str]:
         if name not in known:
             kind = "numbers" if name in scores.NUMBERS else "two labels" if name in scores.TWO_CLASSES else "labels"
             raise ParamsError(
-                f"{PATH}: evaluate.metrics[{place}]: {name} is for {kind}, and the model predicts {_outcome(model)}; "
-                f"known: {', '.join(known)}"
+                f"{PATH}: evaluate.metrics[{place}]: {name} is for {kind}, and the model predicts "
+                f"{scores.outcome(model.labels)}; known: {', '.join(known)}"
             )
     return list(p.metrics or known)
 
 
-def positive(p: EvaluateParams, model: Model) -> Label | None:
-    """Return the positive label of two, None for another task.
-
-    Raises:
-        ParamsError: it is none of the model's labels, or there are not two.
-    """
-    wanted = str(p.positive).lower() if isinstance(p.positive, bool) else p.positive
-    if wanted is None:
-        return model.labels[-1] if len(model.labels) == 2 else None
-    if len(model.labels) != 2:
-        raise ParamsError(f"{PATH}: evaluate.positive: is for two labels, and the model predicts {_outcome(model)}")
-    if wanted not in model.labels:
-        raise ParamsError(f"{PATH}: evaluate.positive: must be {_outcome(model)}, got {wanted!r}")
-    return wanted
-
-
-def _outcome(model: Model) -> str:
-    """Return in words what a model predicts."""
-    if len(model.labels) == 2:
-        return " or ".join(map(repr, model.labels))
-    return f"{len(model.labels)} labels" if model.labels else "numbers"
-
-
 def on_train(
     p: EvaluateParams, columns: Columns, model: Model, names: Sequence[str], of: Label | None
-) -> tuple[list[folding.Record], list[folding.Point]]:
-    """Return the records of cross-validation and the points of the learning curve, each only if asked for.
+) -> tuple[list[folding.Record], list[folding.Point], list[str]]:
+    """Return cross-validation's records and the learning curve's points, each only if asked for, and notes on them.
 
     The learning curve is of the last fold (of five, without cross-validation).
 
@@ -115,19 +95,27 @@ def on_train(
         DataError: the train part is too small for the folds.
     """
     if p.cross_validation is None and p.learning_curve is None:
-        return [], []
+        return [], [], []
 
     def trial(some: "pa.Table", held: Sequence["pa.Table"]) -> list[dict[str, float]]:
         fitted = fitting.fit(model.recipe, columns, some).model
-        return [scores.score(predictions.predicted(fitted, table, of), names, "cv")[0] for table in held]
+        seen = (predictions.predicted(fitted, table, of, "rows to score") for table in held)
+        return [scores.score(rows, names, "cv")[0] for rows in seen]
 
     cv = p.cross_validation or CrossValidation(folds=5)
     train = tables.read_part("train", columns)
     labels = fitting.target_values(train, model.target, model.task) if model.labels else None
-    folds = folding.folds(columns, train, labels, cv.folds, cv.seed)
-    records = folding.cross_validated(train, folds, trial) if p.cross_validation else []
-    curve = folding.learning_curve(train, folds[-1], p.learning_curve.points, trial) if p.learning_curve else []
-    return records, curve
+    try:
+        folds = folding.folds(columns, train, labels, cv.folds, cv.seed)
+    except DataError as error:
+        if p.cross_validation:
+            raise
+        raise DataError(f"{error}; evaluate.learning_curve takes 5 where there is no such key") from None
+    records = folding.cross_validated(columns, train, folds, trial) if p.cross_validation else []
+    if p.learning_curve is None:
+        return records, [], []
+    arrival = folding.arrival(columns, folds[-1], cv.seed)
+    return records, *folding.learning_curve(train, folds[-1], arrival, p.learning_curve.points, trial)
 
 
 def _strangers(rows: scores.Predicted, part: str) -> list[str]:
@@ -154,18 +142,23 @@ def main() -> None:
     p = params.read("evaluate", EvaluateParams)
     columns, model = tables.read_columns(), models.load()
     predictions.check(model, columns)
-    names, of = chosen(p, model), positive(p, model)
+    names, of = chosen(p, model), scores.positive(p.positive, model.labels)
     parts = {part: tables.read_part(part, columns) for part in ("test", "validation")}
     if not parts["test"].num_rows:
         raise DataError(f"{tables.SPLIT}/test has no rows to score the model on; see split.test")
-    seen = {part: predictions.predicted(model, table, of) for part, table in parts.items() if table.num_rows}
+    seen = {
+        part: predictions.predicted(model, table, of, f"{tables.SPLIT}/{part}")
+        for part, table in parts.items()
+        if table.num_rows
+    }
     metrics: dict[str, dict[str, float]] = {}
     notes: list[str] = []
     for part, rows in seen.items():
         values, said = scores.score(rows, names, part)
         metrics[part] = values | {"rows": len(rows.actual)}
         notes += [*_strangers(rows, part), *said]
-    records, curve = on_train(p, columns, model, names, of)
+    records, curve, left = on_train(p, columns, model, names, of)
+    notes += left
     if records:
         metrics["cv"] = folding.summary(records, names)
         # One that the test part lacks too has its line already.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages import estimators, features
+from stages import estimators, features, naming
 from stages.matrices import Matrix, Preparation, levels, matrix
 from stages.models import Label, Model, Task, needs_codes
 from stages.params import PATH
@@ -98,8 +98,8 @@ def _prepared(
         infinite = [repr(c.name) for place, c in enumerate(kept) if np.isinf(values[:, place]).any()]
         where = f" (infinite: {', '.join(infinite)})" if infinite else ""
         raise TrainError(f"{error}{where}") from error
-    outputs = features.outputs(transformer, groups, categories)
-    preparation = Preparation(kept, categories, transformer, outputs, features.natives(groups, outputs))
+    outputs = naming.outputs(transformer, groups, categories)
+    preparation = Preparation(kept, categories, transformer, outputs, naming.natives(groups, outputs))
     return preparation, _Rows(seen, target)
 
 

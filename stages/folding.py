@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.errors import UserError
 from stages.params import PATH
-from stages.tables import Column, Columns, DataError
+from stages.tables import SPLIT, Column, Columns, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +39,8 @@ def folds(columns: Columns, table: "pa.Table", labels: "NDArray[Any] | None", co
 
     GroupKFold with a column of role group; TimeSeriesSplit over the rows in time
     order with one of role time (a border may part rows of one time); else shuffled with `seed`, StratifiedKFold by
-    `labels` (rows,), or KFold where there are none.
+    `labels` (rows,), or KFold where there are none, and each row that equals an
+    earlier one in features and target moved to that one's fold.
 
     Raises:
         DataError: there are too few rows, groups or rows of a class.
@@ -63,10 +64,44 @@ def folds(columns: Columns, table: "pa.Table", labels: "NDArray[Any] | None", co
     else:
         _enough(count, rows, "rows")
         cuts = KFold(count, shuffle=True, random_state=seed).split(np.arange(rows))
-    return [Fold(train, test) for train, test in cuts]
+    found = [Fold(train, test) for train, test in cuts]
+    return found if group or time else _rejoined(found, _firsts(table, columns))
 
 
-def cross_validated(table: "pa.Table", of: Sequence[Fold], trial: Trial) -> list[Record]:
+def _rejoined(of: Sequence[Fold], firsts: "Rows") -> list[Fold]:
+    """Return the folds with each row scored in that of the first of its kind; `firsts` (rows,) are positions.
+
+    Raises:
+        DataError: a fold is left without a row.
+    """
+    fold_of = np.empty(len(firsts), np.int64)
+    for number, fold in enumerate(of):
+        fold_of[fold.test] = number
+    fold_of = fold_of[firsts]
+    if empty := len(of) - len(np.unique(fold_of)):
+        raise DataError(
+            f"{PATH}: evaluate.cross_validation.folds: equal rows share a fold, and {empty} of {len(of)} would have "
+            f"no row; train has {len(np.unique(firsts))} different rows, so take fewer folds"
+        )
+    return [Fold(np.flatnonzero(fold_of != number), np.flatnonzero(fold_of == number)) for number in range(len(of))]
+
+
+def _firsts(table: "pa.Table", columns: Columns) -> "Rows":
+    """Return for each row (rows,) the position of the first row that equals it in features and target."""
+    import pyarrow as pa
+
+    kinds = np.zeros(table.num_rows, np.int64)
+    for column in columns:
+        if column.role in ("feature", "target"):
+            codes = _codes(table, column)
+            kinds = _places(pa.array(kinds * (codes.max() + 1) + codes))
+            if kinds.max() + 1 == table.num_rows:
+                break  # no two are equal, whatever the other columns hold
+    firsts: Rows = np.unique(kinds, return_index=True)[1][kinds]
+    return firsts
+
+
+def cross_validated(columns: Columns, table: "pa.Table", of: Sequence[Fold], trial: Trial) -> list[Record]:
     """Return a record for each fold: its number from 1, rows fitted on, rows scored, and their metrics.
 
     Raises:
@@ -77,7 +112,8 @@ def cross_validated(table: "pa.Table", of: Sequence[Fold], trial: Trial) -> list
         try:
             (metrics,) = trial(table.take(fold.train), [table.take(fold.test)])
         except UserError as error:
-            raise DataError(f"evaluate.cross_validation: fold {number} of {len(of)}: {error}") from None
+            where = f"{PATH}: evaluate.cross_validation: fold {number} of {len(of)}{_way(columns)}"
+            raise DataError(f"{where}: {_reason(error)}") from None
         records.append({"fold": number, "rows_train": len(fold.train), "rows": len(fold.test)} | metrics)
     return records
 
@@ -104,14 +140,50 @@ class Point:
     held_out: dict[str, float]  # metrics on the rows that the fold holds back
 
 
-def learning_curve(table: "pa.Table", fold: Fold, points: int, trial: Trial) -> list[Point]:
-    """Return the metrics of fits on growing numbers of a fold's rows, in `points` equal steps, the first rows first."""
+def arrival(columns: Columns, fold: Fold, seed: int) -> "Rows":
+    """Return the places among a fold's rows to fit on in which a learning curve takes them.
+
+    Shuffled with `seed`; the oldest first where folds are in time order.
+    """
+    count = len(fold.train)
+    in_time = columns.role("time") and not columns.role("group")
+    return np.arange(count) if in_time else np.random.RandomState(seed).permutation(count)
+
+
+def learning_curve(
+    table: "pa.Table", fold: Fold, order: "Rows", points: int, trial: Trial
+) -> tuple[list[Point], list[str]]:
+    """Return the metrics of fits on growing numbers of a fold's rows, in `points` equal steps, and a note.
+
+    Rows are taken in `order`, their places among those that the fold fits on. A
+    point whose rows cannot be fitted is left out; the note names all of them.
+    """
     held_out = table.take(fold.test)
-    curve = []
-    for rows in np.linspace(0, len(fold.train), points + 1)[1:].round().astype(int):
-        some = table.take(fold.train[:rows])
-        curve.append(Point(int(rows), *trial(some, [some, held_out])))
-    return curve
+    curve: list[Point] = []
+    left: dict[int, str] = {}
+    steps = np.linspace(0, len(order), points + 1).round().astype(int)
+    for rows in np.unique(steps[steps > 0]).tolist():
+        # The fold's own order, so that the last point is the fold's fit.
+        some = table.take(fold.train[np.sort(order[:rows])])
+        try:
+            curve.append(Point(rows, *trial(some, [some, held_out])))
+        except UserError as error:
+            left[rows] = _reason(error)
+    sizes = ", ".join(map(str, left))
+    notes = [f"evaluate.learning_curve: left out at {sizes} rows: {next(iter(left.values()))}"] if left else []
+    return curve, notes
+
+
+def _way(columns: Columns) -> str:
+    """Return in words why the folds are not shuffled, to go behind a fold's number."""
+    if columns.role("group"):
+        return " (whole groups, because of split.group)"
+    return " (in time order, because of split.time)" if columns.role("time") else ""
+
+
+def _reason(error: UserError) -> str:
+    """Return what is said of rows to fit on; they are only some of the train part."""
+    return str(error).removeprefix(f"{SPLIT}/train: ")
 
 
 def _enough(count: int, most: int, of: str) -> None:
@@ -122,9 +194,17 @@ def _enough(count: int, most: int, of: str) -> None:
 
 
 def _codes(table: "pa.Table", column: Column) -> "Rows":
-    """Return the place of each row's value among the distinct ones."""
-    codes: Rows = table.column(column.name).combine_chunks().dictionary_encode().indices.to_numpy()
-    return codes
+    """Return the place of each row's value among the distinct ones; a gap is a value, and -0 is 0."""
+    import pyarrow.compute as pc
+
+    values = table.column(column.name).combine_chunks()
+    return _places(pc.add(values, 0.0) if column.type == "number" else values)
+
+
+def _places(values: "pa.Array") -> "Rows":
+    """Return the place of each value among the distinct ones, in order of appearance."""
+    indices = values.dictionary_encode(null_encoding="encode").indices
+    return np.asarray(indices.to_numpy(), dtype=np.int64)
 
 
 def _times(table: "pa.Table", column: Column) -> "Rows":

@@ -1,9 +1,10 @@
 """What a model says of the rows of a table, beside what was there."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stages import fitting, hashes, models, tables
+from stages.errors import UserError
 from stages.files import replacing
 from stages.models import Label, Model, ModelError
 from stages.scores import Predicted
@@ -11,6 +12,10 @@ from stages.tables import Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class PredictionError(UserError):
+    """Rows that an estimator refuses to predict."""
 
 
 def check(model: Model, columns: Columns) -> None:
@@ -34,10 +39,16 @@ def check(model: Model, columns: Columns) -> None:
         )
 
 
-def predicted(model: Model, table: "pa.Table", positive: Label | None = None) -> Predicted:
-    """Return the model's predictions of a table's rows; `positive` is the label that metrics of two labels are of."""
-    values = model.predict(table)
-    probabilities = model.probabilities(table)
+def predicted(
+    model: Model, table: "pa.Table", positive: Label | None = None, where: str = f"{tables.SPLIT}/test"
+) -> Predicted:
+    """Return the model's predictions of a table's rows; `positive` is the label that metrics of two labels are of.
+
+    Raises:
+        PredictionError: the estimator refuses the rows; the message begins with `where`, what they are.
+    """
+    values = _called(model, "predict", table, where)
+    probabilities = _called(model, "probabilities", table, where)
     return Predicted(
         actual=fitting.target_values(table, model.target, model.task),
         # Estimators give texts as objects, or as numpy's texts of one length.
@@ -45,8 +56,32 @@ def predicted(model: Model, table: "pa.Table", positive: Label | None = None) ->
         labels=model.labels,
         positive=positive,
         probabilities=probabilities,
-        decision=model.decision(table) if probabilities is None else None,
+        decision=_called(model, "decision", table, where) if probabilities is None else None,
     )
+
+
+def _called(model: Model, method: str, table: "pa.Table", where: str) -> Any:
+    """Call the model, and say in one line what a library refuses; the user's own estimator keeps its traceback."""
+    try:
+        return getattr(model, method)(table)
+    except Exception as error:
+        refused = isinstance(error, ValueError) or type(error).__name__ == "CatBoostError"
+        if model.recipe.estimator.startswith("stages.") or not refused:
+            raise
+        if names := _infinite(model, table):
+            raise PredictionError(
+                f"{where}: column {names[0]!r} holds infinite values; mend them, or make them gaps: fetch.derive"
+            ) from error
+        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise PredictionError(f"{where}: {model.recipe.estimator} cannot predict: {said}") from error
+
+
+def _infinite(model: Model, table: "pa.Table") -> list[str]:
+    """Return the names of the model's columns that hold an infinite value."""
+    import pyarrow.compute as pc
+
+    numbers = (c.name for c in model.columns if c.type == "number")
+    return [name for name in numbers if pc.any(pc.is_inf(table.column(name))).as_py()]
 
 
 def as_table(model: Model, table: "pa.Table", rows: Predicted) -> "pa.Table":

@@ -64,9 +64,8 @@ def experiment(content: Mapping[str, Any]) -> str:
 
 
 def positive(content: Mapping[str, Any]) -> Any:
-    """Return evaluate.positive as evaluate takes it."""
-    value = (content.get("evaluate") or {}).get("positive")
-    return str(value).lower() if isinstance(value, bool) else value
+    """Return evaluate.positive."""
+    return (content.get("evaluate") or {}).get("positive")
 
 
 def score_champion(held: versions.Registered, names: Sequence[str], of: Any, split: str | None) -> Champion:
@@ -77,11 +76,11 @@ def score_champion(held: versions.Registered, names: Sequence[str], of: Any, spl
         model = models.load(held.folder)
         columns = tables.read_columns()
         predictions.check(model, columns)
+        of = scores.positive(of, model.labels)
+        rows = predictions.predicted(model, tables.read_part("test", columns), of)
+        found, _ = scores.score(rows, names, "test")
     except UserError as error:
         return Champion(held.number, {}, f"it cannot be scored here: {error}")
-    of = of if of is not None or len(model.labels) != 2 else model.labels[-1]
-    rows = predictions.predicted(model, tables.read_part("test", columns), of)
-    found, _ = scores.score(rows, names, "test")
     other = "it was fitted on another split, and may have seen these rows" if held.split != split else None
     return Champion(held.number, found, other)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from stages.confusion import Counts
 from stages.errors import UserError
+from stages.params import PATH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,6 +81,35 @@ class Predicted:
     def curved(self) -> list[Label]:
         """The labels that curves are drawn of: the positive of two, else all."""
         return [self.positive] if len(self.labels) == 2 and self.positive is not None else list(self.labels)
+
+
+def positive(wanted: bool | float | str | None, labels: Sequence[Label]) -> Label | None:
+    """Return the label of two that evaluate.positive names, the last where it names none; None for another task.
+
+    It is compared as text, true and false in any letter case: a category may be "1" or "True".
+
+    Raises:
+        ScoreError: it is none of the labels, or there are not two.
+    """
+    if wanted is None:
+        return labels[-1] if len(labels) == 2 else None
+    if len(labels) != 2:
+        raise ScoreError(f"{PATH}: evaluate.positive: is for two labels, and the model predicts {outcome(labels)}")
+    for label in labels:
+        if isinstance(wanted, bool):
+            same = str(label).lower() == str(wanted).lower()
+        else:
+            same = label == wanted or str(label) == str(wanted)
+        if same:
+            return label
+    raise ScoreError(f"{PATH}: evaluate.positive: must be {outcome(labels)}, got {wanted!r}")
+
+
+def outcome(labels: Sequence[Label]) -> str:
+    """Return in words what a model of these labels predicts."""
+    if len(labels) == 2:
+        return " or ".join(map(repr, labels))
+    return f"{len(labels)} labels" if labels else "numbers"
 
 
 def applying(labels: int) -> tuple[str, ...]:

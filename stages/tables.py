@@ -194,7 +194,8 @@ def read_columns(folder: Path = SPLIT) -> Columns:
 
 def part_files(part: str, folder: Path = SPLIT) -> list[Path]:
     """Return the files of a part, in order; none for a part that has no rows."""
-    return sorted((folder / part).glob("part-*"))
+    # By length first: part-1000 comes after part-999.
+    return sorted((folder / part).glob("part-*"), key=lambda path: (len(path.name), path.name))
 
 
 def read_part(part: str, columns: Sequence[Column], folder: Path = SPLIT) -> "pa.Table":

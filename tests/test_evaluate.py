@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import evaluate, fetch, folding, hashes, params, plots, split, tables, train
+from stages import evaluate, fetch, folding, hashes, models, params, plots, predictions, split, tables, train
 from stages.errors import UserError
 from stages.scores import Predicted
 from stages.tables import Column, Columns
@@ -99,7 +100,11 @@ def test_cross_validation_is_scikit_learns_on_the_train_part() -> None:
     part = tables.read_part("train", tables.read_columns())
     X = np.column_stack([part.column(name).to_numpy() for name in part.column_names[1:5]])
     y = np.array(part.column("species").to_pylist())
-    cv = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = [test for _, test in StratifiedKFold(5, shuffle=True, random_state=0).split(X, y)]
+    # Rows 101 and 142 of iris are equal, and the second in train joins the fold of the first.
+    first, again = sorted(part.column("row").to_pylist().index(row) for row in (101, 142))
+    folds = [np.union1d(f, [again]) if first in f else np.setdiff1d(f, [again]) for f in folds]
+    cv = [(np.setdiff1d(np.arange(len(y)), f), f) for f in folds]
     expected = {
         name: cross_val_score(SVC(kernel="linear"), X, y, cv=cv, scoring=name) for name in ("accuracy", "f1_macro")
     }
@@ -110,8 +115,8 @@ def test_cross_validation_is_scikit_learns_on_the_train_part() -> None:
         "f1_macro_std": expected["f1_macro"].std(),
     }
     assert [(row["fold"], row["rows_train"], row["rows"]) for row in folds_csv()] == [
-        ("1", "89", "23"), ("2", "89", "23"), ("3", "90", "22"), ("4", "90", "22"), ("5", "90", "22"),
-    ]  # fmt: skip
+        (str(number), str(len(y) - len(f)), str(len(f))) for number, f in enumerate(folds, start=1)
+    ]
     assert [float(row["accuracy"]) for row in folds_csv()] == expected["accuracy"].tolist()
 
 
@@ -133,7 +138,7 @@ def test_the_table_of_metrics_is_printed(capsys: pytest.CaptureFixture[str]) -> 
     ran(**IRIS, evaluate={"metrics": ["accuracy", "log_loss"], "cross_validation": {"folds": 5}})
     assert capsys.readouterr().out.splitlines()[-4:] == [
         "                test          cv",
-        "accuracy      0.9737      0.9731",
+        "accuracy      0.9737      0.9735",
         "rows              38",
         "test: log_loss left out: the estimator has no probabilities (train.calibrate: true makes them)",
     ]
@@ -172,6 +177,22 @@ def test_the_positive_label_is_the_last_or_the_one_named() -> None:
     assert spam["precision"] != ham["precision"]
     assert (spam["precision"] + ham["precision"]) / 2 == pytest.approx(spam["precision_macro"])
     assert {row[0] for row in rows_of("roc")[1:]} == {"ham"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "positive"),
+    [
+        (("False", "True"), False, "False"),
+        (("TRUE", "no"), True, "TRUE"),
+        (("0", "1"), 0, "0"),
+        (("a", "b"), None, "b"),
+    ],
+)
+def test_a_label_is_named_as_text(labels: tuple[str, str], named: Any, positive: str) -> None:
+    raw(f"SELECT range AS x, CASE WHEN range % 20 < 10 THEN '{labels[0]}' ELSE '{labels[1]}' END AS kind "
+        "FROM range(100)", x="integer", kind="category")  # fmt: skip
+    ran(split={"target": "kind", "test": 0.3}, train=TREE, evaluate={"positive": named})
+    assert {row[0] for row in rows_of("roc")[1:]} == {positive}
 
 
 @pytest.mark.usefixtures("spam")
@@ -278,6 +299,49 @@ def test_labels_that_train_lacks_are_named(capsys: pytest.CaptureFixture[str]) -
     ]
 
 
+INFINITE = "CASE WHEN range = 99 THEN 'inf'::DOUBLE ELSE range END"
+GAP = "CASE WHEN range < 99 THEN range::DOUBLE END"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "estimator", "line"),
+    [
+        (INFINITE, TREE, "column 'ratio' holds infinite values; mend them, or make them gaps: fetch.derive"),
+        (
+            GAP,
+            {"estimator": "sklearn.svm.SVC", "features": {"number": {"impute": "none"}}},
+            "sklearn.svm.SVC cannot predict: Input X contains NaN.",
+        ),
+    ],
+)
+def test_rows_that_the_estimator_refuses_are_one_line(ratio: str, estimator: Any, line: str) -> None:
+    raw(f"SELECT {ratio} AS ratio, range AS day, CASE WHEN range % 3 = 0 THEN 'a' ELSE 'b' END AS kind "
+        "FROM range(100)", ratio="number", day="integer", kind="category")  # fmt: skip
+    write_params(split={"target": "kind", "test": 0.2, "by": "time", "time": "day"}, train=estimator, evaluate={})
+    split.main()
+    train.main()
+    assert refusal() == f"data/split/test: {line}"
+    model = models.load()
+    own = replace(model, recipe=model.recipe.model_copy(update={"estimator": "stages.own.Estimator"}))
+    with pytest.raises(ValueError, match="Input X contains"):
+        predictions.predicted(own, tables.read_part("test", tables.read_columns()))
+
+
+def test_dates_of_any_year_are_hashed_folded_and_predicted() -> None:
+    raw("SELECT CASE WHEN range % 2 = 0 THEN TIMESTAMP '9999-12-31' - INTERVAL (range) DAY ELSE TIMESTAMP '0001-01-01' "
+        "+ INTERVAL (range) DAY END AS day, range AS x, CASE WHEN range % 3 = 0 THEN 'a' ELSE 'b' END AS kind "
+        "FROM range(60)", day="date", x="integer", kind="category")  # fmt: skip
+    ran(
+        split={"target": "kind", "test": 0.2, "by": "time", "time": "day"},
+        train=TREE | {"features": {"include": ["day"]}},
+        evaluate={"cross_validation": {"folds": 3}},
+    )
+    day = datetime(9999, 12, 31) - datetime(1970, 1, 1)
+    value = b"\x01" + struct.pack(">q", day.days * 86_400_000_000) + b"\x01" + struct.pack(">q", 0)
+    last = pq.read_table(evaluate.PREDICTIONS).to_pylist()[-1]
+    assert (last["row"], last["row_hash"]) == (0, sha256(value).hexdigest())
+
+
 def test_labels_may_hold_any_text() -> None:
     labels = ['a,"b"', "new\nline", "größe ☃", " blank "]
     values = ", ".join(f"({i % 4}, {tables.literal(labels[i % 4])})" for i in range(80))
@@ -327,6 +391,56 @@ def test_too_many_folds_are_refused(columns: list[Column], labels: Any, line: st
     assert str(error.value) == f"params.yaml: evaluate.cross_validation.folds: must be at most {line}"
 
 
+XY = Columns([Column("x", "number"), Column("t", "text"), Column("y", "integer", "target")])
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_equal_rows_are_in_one_fold(labelled: bool) -> None:
+    kinds = np.random.RandomState(1).permutation(np.repeat(np.arange(100), 4))
+    x = pa.array(np.where(kinds % 2 == 0, 0.0, kinds), pa.float64(), mask=kinds % 5 == 0)
+    table = table_of(x=x, t=[f"t{k // 2}" if k % 3 else None for k in kinds], y=kinds % 2)
+    rows = table.to_pylist()
+    for fold in folding.folds(XY, table, kinds % 2 if labelled else None, 5, 0):
+        assert not {str(rows[i]) for i in fold.train} & {str(rows[i]) for i in fold.test}
+        assert sorted([*fold.train, *fold.test]) == list(range(400))
+
+
+def test_minus_zero_is_zero_and_without_equal_rows_folds_are_scikit_learns() -> None:
+    from sklearn.model_selection import KFold
+
+    y = np.arange(40)
+    table = table_of(x=np.zeros(40), t=["same"] * 40, y=y)
+    for fold, (fit, held) in zip(
+        folding.folds(XY, table, None, 4, 7), KFold(4, shuffle=True, random_state=7).split(y), strict=True
+    ):
+        assert (fold.train.tolist(), fold.test.tolist()) == (fit.tolist(), held.tolist())
+    twins = table_of(x=[0.0, -0.0] * 20, t=["same"] * 40, y=y // 2)
+    for fold in folding.folds(XY, twins, None, 4, 7):
+        assert not set(y[fold.train] // 2) & set(y[fold.test] // 2)
+
+
+def test_more_folds_than_different_rows_are_refused() -> None:
+    table = table_of(x=[1.0] * 10, t=["same"] * 10, y=[0, 1] * 5)
+    with pytest.raises(tables.DataError) as error:
+        folding.folds(XY, table, np.array([0, 1] * 5), 3, 0)
+    assert str(error.value) == (
+        "params.yaml: evaluate.cross_validation.folds: equal rows share a fold, and 1 of 3 would have no row; "
+        "train has 2 different rows, so take fewer folds"
+    )
+
+
+def test_a_fold_that_cannot_be_fitted_says_why_it_has_such_rows() -> None:
+    raw("SELECT range AS x, range AS day, CASE WHEN range > 66 THEN 'yes' ELSE 'no' END AS kind FROM range(100)",
+        x="integer", day="integer", kind="category")  # fmt: skip
+    sections: dict[str, Any] = {"split": {"target": "kind", "test": 0.2, "time": "day"}, "train": TREE}
+    ran(**sections)
+    write_params(**sections, evaluate={"cross_validation": {"folds": 3}})
+    assert refusal() == (
+        "params.yaml: evaluate.cross_validation: fold 1 of 3 (in time order, because of split.time): "
+        "the target 'kind' is 'no' in all 20 rows"
+    )
+
+
 def test_a_metric_that_a_fold_lacks_has_no_mean() -> None:
     records = [{"fold": 1, "accuracy": 1.0, "roc_auc": 1.0}, {"fold": 2, "accuracy": 0.5}]
     assert folding.summary(records, ["accuracy", "roc_auc"]) == {"accuracy": 0.75, "accuracy_std": 0.25}
@@ -336,8 +450,48 @@ def test_the_learning_curve_grows_to_all_rows_of_its_fold() -> None:
     ran(**IRIS, evaluate={"learning_curve": {"points": 3}, "metrics": ["accuracy"]})
     header, *points = rows_of("learning_curve")
     assert header == ["rows", "train", "held_out", "metric"]
-    assert [(point[0], point[3]) for point in points] == [("30", "accuracy"), ("60", "accuracy"), ("90", "accuracy")]
+    assert [(point[0], point[3]) for point in points] == [("30", "accuracy"), ("61", "accuracy"), ("91", "accuracy")]
     assert "cv" not in metrics()
+
+
+def test_the_learning_curve_of_an_ordered_table_is_shuffled() -> None:
+    raw("SELECT range AS x, range // 5 AS g, CASE WHEN range > 60 THEN 'yes' ELSE 'no' END AS kind FROM range(100)",
+        x="integer", g="integer", kind="category")  # fmt: skip
+    ran(
+        split={"target": "kind", "test": 0.2, "by": "group", "group": "g"},
+        train=TREE,
+        evaluate={"learning_curve": True, "metrics": ["accuracy"]},
+    )
+    assert len(rows_of("learning_curve")) == 6
+
+
+def test_in_time_the_learning_curve_takes_the_oldest_rows_first() -> None:
+    fold = folding.Fold(np.array([3, 1, 2]), np.array([0]))
+    assert folding.arrival(Columns([Column("day", "date", "time")]), fold, 0).tolist() == [0, 1, 2]
+    assert sorted(folding.arrival(XY, fold, 0).tolist()) == [0, 1, 2]
+
+
+def test_points_that_cannot_be_fitted_are_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    raw("SELECT range AS x, CASE WHEN range % 2 = 0 THEN 'a' ELSE 'b' END AS kind FROM range(20)",
+        x="integer", kind="category")  # fmt: skip
+    sections: dict[str, Any] = {"split": {"target": "kind", "test": 0.2}, "train": TREE}
+    ran(**sections, evaluate={"learning_curve": {"points": 12}, "metrics": ["accuracy"]})
+    assert [row[0] for row in rows_of("learning_curve")[1:]] == ["4", "5", "6", "8", "9", "10", "11", "12", "13"]
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "evaluate.learning_curve: left out at 1, 2, 3 rows: the target 'kind' is 'b' in all 1 rows"
+    )
+
+
+def test_a_learning_curve_of_too_few_rows_is_named() -> None:
+    raw("SELECT range AS x, CASE WHEN range < 7 THEN 'a' ELSE 'b' END AS kind FROM range(10)",
+        x="integer", kind="category")  # fmt: skip
+    sections: dict[str, Any] = {"split": {"target": "kind", "test": 3}, "train": TREE}
+    ran(**sections)
+    write_params(**sections, evaluate={"learning_curve": True})
+    assert refusal() == (
+        "params.yaml: evaluate.cross_validation.folds: must be at most the 2 rows of 'b' in train, got 5; "
+        "evaluate.learning_curve takes 5 where there is no such key"
+    )
 
 
 # ---- row hashes

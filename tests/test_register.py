@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 
-from stages import gates
+from stages import gates, models
 from stages.errors import UserError
 from stages.gates import Champion, Gate
 from tests.conftest import Repo, isolated
+from tests.tabling import raw, write_params
 from trialtree.tracking import packages
+from trialtree.tracking.versions import Registered
 
 
 def rows(repo: Repo, query: str) -> list[tuple[Any, ...]]:
@@ -466,6 +468,27 @@ def test_a_champion_that_cannot_be_scored_keeps_its_place() -> None:
     assert str(result) == "gate fails: accuracy better than champion (version 3): other columns"
     (result,) = gates.check({"accuracy": Gate(better_than="champion")}, METRICS, None)
     assert result.holds
+
+
+def test_a_champion_is_scored_for_the_positive_label_as_evaluate_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages import register, split, train
+
+    monkeypatch.chdir(tmp_path)
+    raw("SELECT range AS x, CASE WHEN range % 20 < 10 THEN 'False' ELSE 'True' END AS y FROM range(100)",
+        x="integer", y="category")  # fmt: skip
+    tree = {"estimator": "sklearn.tree.DecisionTreeClassifier"}
+    write_params(split={"target": "y", "test": 0.3}, train=tree)
+    split.main()
+    train.main()
+    held = Registered("1", None, models.FOLDER, "a")
+    assert register.score_champion(held, ["precision"], True, "a") == Champion("1", {"precision": 1.0}, None)
+    assert register.score_champion(held, ["precision"], "yes", "a") == Champion(
+        "1",
+        {},
+        "it cannot be scored here: params.yaml: evaluate.positive: must be 'False' or 'True', got 'yes'",
+    )
 
 
 def test_a_gate_must_ask_for_something() -> None:

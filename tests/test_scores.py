@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages import scores
-from stages.scores import Predicted
+from stages.scores import Label, Predicted
 
 LABELS = ["a", "b", "c"]
 NO_MARKS = "the estimator gives neither a probability nor a decision function that is a number for each label"
@@ -153,3 +153,40 @@ def test_a_prediction_that_is_no_number_is_refused() -> None:
     with pytest.raises(scores.ScoreError) as error:
         all_of(Predicted(np.zeros(3), np.array([0.0, np.nan, np.inf])))
     assert str(error.value) == "the model predicts no finite number for 2 of 3 rows of test"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labels", "found"),
+    [
+        (None, ["a", "b"], "b"),
+        (None, ["a", "b", "c"], None),
+        (None, [], None),
+        ("a", ["a", "b"], "a"),
+        (True, ["False", "True"], "True"),
+        (False, ["false", "true"], "false"),
+        (1, ["0", "1"], "1"),
+        (1, [0, 1], 1),
+        ("0", [0, 1], 0),
+        (1, [0.0, 1.0], 1.0),
+    ],
+)
+def test_the_positive_label_is_the_models_own(
+    wanted: bool | int | str | None, labels: list[Label], found: Label
+) -> None:
+    label = scores.positive(wanted, labels)
+    assert (label, type(label)) == (found, type(found))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labels", "line"),
+    [
+        (True, [0, 1], "must be 0 or 1, got True"),
+        ("yes", ["False", "True"], "must be 'False' or 'True', got 'yes'"),
+        ("a", ["a", "b", "c"], "is for two labels, and the model predicts 3 labels"),
+        ("a", [], "is for two labels, and the model predicts numbers"),
+    ],
+)
+def test_a_positive_label_that_is_none_is_refused(wanted: bool | str, labels: list[Label], line: str) -> None:
+    with pytest.raises(scores.ScoreError) as error:
+        scores.positive(wanted, labels)
+    assert str(error.value) == f"params.yaml: evaluate.positive: {line}"

@@ -325,6 +325,16 @@ def test_equal_rows_are_counted_and_moved() -> None:
     assert {row % 20 for row in rows["train"]} & {row % 20 for row in rows["test"]} == set()
 
 
+def test_minus_zero_equals_zero_and_a_late_date_itself() -> None:
+    raw(
+        "SELECT CASE WHEN range % 2 = 0 THEN -0.0 ELSE 0.0 END::DOUBLE AS x, DATE '9999-12-31'::TIMESTAMP AS day, "
+        "range // 2 AS y FROM range(40)",
+        x="number", day="date", y="integer",
+    )  # fmt: skip
+    ran(target="y", test=0.3)
+    assert (report()["repeated"], report()["apart"]) == (20, 0)
+
+
 def test_keep_leaves_equal_rows_where_they_were_dealt() -> None:
     raw("SELECT range % 20 AS x, 'a' AS kind FROM range(60)", x="integer", kind="category")
     rows = ran(target="kind", test=0.3, duplicates="keep")
@@ -357,6 +367,14 @@ def table_rows(path: Path) -> int:
 
     rows: int = pq.read_metadata(path).num_rows
     return rows
+
+
+def test_a_thousand_files_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = [f"part-{number:03}.csv" for number in range(1200)]
+    (tmp_path / "train").mkdir()
+    for name in reversed(names):
+        (tmp_path / "train" / name).touch()
+    assert [path.name for path in tables.part_files("train", tmp_path)] == names
 
 
 @pytest.mark.usefixtures("hundred")
