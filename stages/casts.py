@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SAMPLE = 1000  # rows by which a type is ruled out before all rows are asked
 FEW = 50  # different values that always make a category
 MANY = 1000  # different values that never do
+NEARLY = 0.95  # share of numbers in a column that is probably meant to be one
+ENOUGH = 20  # values by which that is told
 REPEATS = 5  # rows for each different value, from FEW to MANY
 
 _INTEGER = r"[+-]?(0|[1-9]\d*)"
@@ -152,11 +154,7 @@ def _check_forced(
     counts = database.execute(f"SELECT {', '.join(f'count(*) FILTER ({w})' for w in wrong.values())} FROM {source}")
     for name, count in zip(wrong, counts.fetchone() or (), strict=True):
         if count:
-            numbered = f"SELECT row_number() OVER () - 1 AS n, * FROM {source}"
-            found = (
-                f"SELECT n, CAST({quoted(name)} AS VARCHAR) FROM ({numbered}) WHERE {wrong[name]} ORDER BY n LIMIT 1"
-            )
-            row, value = database.execute(found).fetchone() or (None, None)
+            row, value = _first(database, source, name, wrong[name])
             pattern = f" ({forced[name].format})" if forced[name].format else ""
             raise DataError(
                 f"params.yaml: fetch.types.{name}: must be {forced[name].type}{pattern}, row {row} (from 0) holds "
@@ -178,6 +176,46 @@ def first_is_odd(database: "duckdb.DuckDBPyConnection", source: str, names: Sequ
     ).fetchone()
     halves = zip(names, (counts or ())[: len(names)], (counts or ())[len(names) :], strict=True)
     return next((name for name, number, values in halves if number and number == values - 1), None)
+
+
+def nearly_numbers(database: "duckdb.DuckDBPyConnection", source: str, names: Sequence[str], decimal: str) -> list[str]:
+    """Return a line for each text column nearly all of whose values are numbers, with either decimal sign."""
+    other = "," if decimal == "." else "."
+    lines = []
+    # A column that is far from it in the sample is not asked about in all rows.
+    likely = _not_numbers(database, f"(FROM {source} LIMIT {SAMPLE})", names, decimal, other)
+    asked = [name for name, (values, *wrong) in likely.items() if 2 * min(wrong) <= values]
+    for name, (values, wrong, by_other) in _not_numbers(database, source, asked, decimal, other).items():
+        count = f"{name}: {values - min(wrong, by_other)} of {values} values"
+        if values < ENOUGH or min(wrong, by_other) > values * (1 - NEARLY):
+            continue
+        if by_other < wrong:
+            lines.append(f"{count} would be numbers with fetch.decimal: {other!r}")
+        elif wrong:
+            row, value = _first(database, source, name, f"NOT ({_is_number(quoted(name), decimal)})")
+            lines.append(f"{count} are numbers, row {row} (from 0) holds {value!r}; see fetch.missing or fetch.types")
+    return lines
+
+
+def _not_numbers(
+    database: "duckdb.DuckDBPyConnection", source: str, names: Sequence[str], *decimals: str
+) -> dict[str, tuple[int, ...]]:
+    """Return of each text column how many values it has, and how many are no numbers with each decimal sign."""
+    if not names:
+        return {}
+    figures = [f"count({quoted(n)}), {', '.join(_faults(quoted(n), 'number', d) for d in decimals)}" for n in names]
+    counts = database.execute(f"SELECT {', '.join(figures)} FROM {source}").fetchone() or ()
+    width = 1 + len(decimals)
+    return {name: counts[i * width : (i + 1) * width] for i, name in enumerate(names)}
+
+
+def _first(database: "duckdb.DuckDBPyConnection", source: str, name: str, condition: str) -> tuple[int, str]:
+    """Return the number and the text of the first row for which a condition holds."""
+    # No star: a name that is made up here may be a column's.
+    values = f"CAST({quoted(name)} AS VARCHAR), {condition}, row_number() OVER () - 1 FROM {source}"
+    found = f"SELECT row, value FROM (SELECT {values}) AS found(value, held, row) WHERE held ORDER BY row LIMIT 1"
+    row: tuple[int, str] = database.execute(found).fetchone() or (0, "")
+    return row
 
 
 def _guessed(database: "duckdb.DuckDBPyConnection", source: str, names: Sequence[str], decimal: str) -> dict[str, Type]:
@@ -218,8 +256,12 @@ def _faults(cell: str, type_: Type, decimal: str) -> str:
     elif type_ == "date":
         right = f"{_matches(cell, _DATE)} AND TRY_CAST({cell} AS TIMESTAMPTZ) IS NOT NULL"
     else:
-        right = f"{_matches(_with_point(cell, decimal), _NUMBER)} AND NOT {_matches(cell, '[+-]?0[0-9]+')}"
+        right = _is_number(cell, decimal)
     return f"count({cell}) FILTER (NOT ({right}))"
+
+
+def _is_number(cell: str, decimal: str) -> str:
+    return f"{_matches(_with_point(cell, decimal), _NUMBER)} AND NOT {_matches(cell, '[+-]?0[0-9]+')}"
 
 
 def _faults_of_all(cell: str, type_: Type, decimal: str) -> str:

@@ -5,6 +5,7 @@ the words for what DuckDB refused.
 """
 
 import csv
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,20 +45,30 @@ class Form:
 class Cells:
     """The cells of CSV files that agree in their columns."""
 
-    names: list[str]
+    names: list[str]  # empty for a first column that is the index of a data frame, and a last one without values
     texts: list[Text]
     form: Form
     delimiter: str
     first: list[str]  # the first record of the first file
 
     def query(self, missing: Sequence[str]) -> str:
-        """Return the query of all cells as VARCHAR under their names, stripped, NULL where missing."""
+        """Return the query of all cells as VARCHAR c0, c1, ..., stripped, NULL where missing."""
         tabs = any(text.tabs for text in self.texts)
-        columns = (f"{stripped(f'c{i}', missing, tabs)} AS {quoted(name)}" for i, name in enumerate(self.names))
+        columns = (f"{stripped(f'cells.c{i}', missing, tabs)} AS c{i}" for i in range(len(self.names)))
         source = _query(self.texts, self.delimiter, len(self.names), self.form.has_header)
         # An empty line is no row: DuckDB skips it but where it could be a missing value of the only column.
-        lines = " WHERE c0 IS NOT NULL" if len(self.names) == 1 else ""
-        return f"SELECT {', '.join(columns)} FROM {source}{lines}"
+        lines = " WHERE cells.c0 IS NOT NULL" if len(self.names) == 1 else ""
+        return f"SELECT {', '.join(columns)} FROM {source} AS cells{lines}"
+
+    def named(self) -> str:
+        """Return the columns that have a name, in the words of a SELECT from `query`."""
+        return ", ".join(f"c{i} AS {quoted(name)}" for i, name in enumerate(self.names) if name)
+
+    def left_out(self) -> dict[int, str]:
+        """Return the columns without name, counted from 0, each with a line that says so."""
+        line = "{}: column {} has no name and is left out, as {}; fetch.columns with fetch.header: true names it"
+        kinds = {i: "the index of a data frame" if i == 0 else "it is empty" for i, n in enumerate(self.names) if not n}
+        return {i: line.format(self.texts[0].shown, i + 1, kind) for i, kind in kinds.items()}
 
     def fault(self, error: "duckdb.Error") -> DataError:
         """Return what is wrong with files that DuckDB refused, naming file and line."""
@@ -101,13 +112,18 @@ def stripped(cell: str, missing: Sequence[str], tabs: bool = True) -> str:
     return f"CASE WHEN {text} IN ({tokens}) THEN NULL ELSE {text} END"
 
 
-def _delimiter(text: Text, decimal: str) -> str:
-    """Return the one of `DELIMITERS` that the first record has most of outside quotes, never the decimal comma."""
+def _first_lines(text: Text) -> str:
+    """Return the lines of the first record, whose quotes may hold line ends."""
     with text.path.open(encoding="utf-8", newline="") as file:
         record = next(line for line in file if line.strip())
         while record.count('"') % 2 and len(record) < LONGEST and (line := file.readline()):
             record += line
-    bare = re.sub(r'"[^"]*"', "", record)
+    return record
+
+
+def _delimiter(text: Text, decimal: str) -> str:
+    """Return the one of `DELIMITERS` that the first record has most of outside quotes, never the decimal comma."""
+    bare = re.sub(r'"[^"]*"', "", _first_lines(text))
     allowed = [delimiter for delimiter in DELIMITERS if delimiter != decimal]
     return max(allowed, key=bare.count)  # the first of equals
 
@@ -137,11 +153,32 @@ def _records(text: Text, delimiter: str, strict: bool) -> Iterator[tuple[int, li
 
 def _first_record(text: Text, delimiter: str) -> list[str]:
     """Return the fields of the first record, stripped of blanks."""
+    lines = _first_lines(text)
+    if _is_json(lines):
+        raise DataError(f"{text.shown}: the first line is JSON; must be CSV or Parquet")
     try:
         _, record = next(_records(text, delimiter, strict=True))
     except _AfterQuoteError:
+        # Spaces there are fine; at anything else DuckDB would take the whole file for the first record.
+        if not _ends_fields_by_quotes(lines, delimiter):
+            raise
         _, record = next(_records(text, delimiter, strict=False))
     return [cell.strip() for cell in record]
+
+
+def _is_json(line: str) -> bool:
+    """Say whether a line is an object of JSON."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _ends_fields_by_quotes(record: str, delimiter: str) -> bool:
+    """Say whether nothing but spaces follows the closing quotes of a record."""
+    blanks, end = "" if delimiter == " " else " *", re.escape(delimiter)
+    field = f'{blanks}"(?:[^"]|"")*+"{blanks}|(?!{blanks}")[^{end}\n]*'
+    return re.match(f"(?:{field})(?:{end}(?:{field}))*+(?:\n|$)", record) is not None
 
 
 def _wrong_record(text: Text, delimiter: str, fields: int) -> DataError | None:
@@ -175,7 +212,8 @@ def _names(shown: str, first: Sequence[str], form: Form) -> list[str]:
         DataError: they do not fit the file, or a name is missing or repeated.
     """
     if form.columns is None:
-        check_names(f"{shown}: the first line", first)
+        # The first may be the index of a data frame; whether the last has values is seen when they are read.
+        check_names(f"{shown}: the first line", first, (1, len(first)) if any(first) else ())
         return list(first)
     if len(form.columns) != len(first):
         raise DataError(f"params.yaml: fetch.columns: has {len(form.columns)} names, {shown} has {len(first)} columns")
@@ -184,10 +222,15 @@ def _names(shown: str, first: Sequence[str], form: Form) -> list[str]:
     return list(form.columns)
 
 
-def check_names(where: str, names: Sequence[str]) -> None:
-    """Raise DataError where a name is empty, or repeated (letter case aside, as in SQL)."""
+def check_names(where: str, names: Sequence[str], nameless: Sequence[int] = ()) -> None:
+    """Raise DataError where a name is empty, or repeated (letter case aside, as in SQL).
+
+    `nameless`: the columns, counted from 1, whose name may be empty.
+    """
     seen: dict[str, str] = {}
     for i, name in enumerate(names, 1):
+        if not name and i in nameless:
+            continue
         if not name:
             raise DataError(f"{where} gives column {i} no name; {_SAY_COLUMNS}")
         if name.casefold() in seen:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from stages import command, fitting, folding, models, params, plots, predictions, scores, tables
+from stages import command, fitting, folding, models, params, plots, predictions, scores, tables, targets
 from stages.files import replacing_folder, write_csv, write_json
 from stages.models import Label, Model
 from stages.params import PATH, ParamsError
@@ -104,7 +104,7 @@ def on_train(
 
     cv = p.cross_validation or CrossValidation(folds=5)
     train = tables.read_part("train", columns)
-    labels = fitting.target_values(train, model.target, model.task) if model.labels else None
+    labels = targets.values(train, model.target, model.task) if model.labels else None
     try:
         folds = folding.folds(columns, train, labels, cv.folds, cv.seed)
     except DataError as error:

@@ -13,20 +13,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from stages import bundled, casts, command, csvs, expressions, params, profiles, readers, sources, tables
-from stages.files import replacing, write_json
+from stages.files import replacing, scratch, write_json
 from stages.tables import Column, DataError, quoted
 
 if TYPE_CHECKING:
     import duckdb
 
 PROFILE = Path("reports/data.json")
-SCRATCH = Path("data/.fetch.partial")  # Git and DVC ignore every *.partial
 _BUNDLED = "sklearn:"
 _OF_FILES = ("sha256", "columns", "header", "delimiter", "encoding", "decimal", "missing")
 
@@ -117,13 +115,19 @@ class FetchParams(params.Section):
 
 
 def fetch(p: FetchParams, raw: Path = tables.RAW) -> list[Column]:
-    """Write the table to `raw`, and return its columns.
+    """Write the table to `raw`, and return its columns; print what a reader may not expect of them.
 
     Raises:
         DataError: the files are not what they must be.
         ParamsError: a key does not fit the table.
     """
-    with _arranged(p, raw) as (database, found):
+    with _arranged(p, raw) as (database, found, loaded):
+        for line in loaded.notes:
+            print(line)
+        if loaded.text:
+            texts = [c.name for c in found if c.type in ("category", "text") and c.name not in (*p.types, *p.derive)]
+            for line in casts.nearly_numbers(database, "cells", texts, p.form.decimal):
+                print(line)
         names = ", ".join(quoted(c.name) for c in found)
         numbered = f"SELECT row_number() OVER () - 1 AS {tables.ROW}, {names} FROM arranged"
         with replacing(raw) as partial:
@@ -133,40 +137,33 @@ def fetch(p: FetchParams, raw: Path = tables.RAW) -> list[Column]:
 
 def columns(p: FetchParams) -> list[Column]:
     """Return the columns that the table will have; raises as `fetch` does."""
-    with _arranged(p, tables.RAW) as (_, found):
+    with _arranged(p, tables.RAW) as (_, found, _):
         return found
 
 
 @contextmanager
-def _arranged(p: FetchParams, raw: Path) -> "Iterator[tuple[duckdb.DuckDBPyConnection, list[Column]]]":
-    """Yield a database with the table as the view `arranged`, shut off from all files but `raw`, and its columns."""
+def _arranged(p: FetchParams, raw: Path) -> "Iterator[tuple[duckdb.DuckDBPyConnection, list[Column], readers.Loaded]]":
+    """Yield a database with the table as the view `arranged`, its columns, and what was loaded.
+
+    The database is shut off from all files but `raw` and what was loaded.
+    """
     import duckdb
 
-    with _scratch() as folder, tables.connection() as database:
+    with scratch(Path("data/fetch")) as left, tables.connection() as database:
+        folder = left.resolve()
         database.execute(f"SET temp_directory={tables.literal(folder / 'spill')}")
         loaded = _load(database, p, folder)
         expressions.shut_off(database, [folder, raw.parent.resolve()], loaded.paths)
         try:
             found = _arrange(database, p, loaded.text)
             loaded.check_header(database, p.form, {c.name: c.type for c in found})
-            yield database, found
+            yield database, found, loaded
         except duckdb.Error as error:
             if not isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
                 expressions.find_failing(database, "FROM derived", p.derive)
                 if loaded.text:
                     raise
             raise DataError(f"{loaded.shown}: {str(error).strip().splitlines()[0]}") from None
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield an empty folder that is gone afterwards; a stage that was killed leaves it to the next."""
-    rmtree(SCRATCH, ignore_errors=True)
-    SCRATCH.mkdir(parents=True)
-    try:
-        yield SCRATCH.resolve()
-    finally:
-        rmtree(SCRATCH, ignore_errors=True)
 
 
 def _load(database: "duckdb.DuckDBPyConnection", p: FetchParams, folder: Path) -> readers.Loaded:
@@ -225,6 +222,11 @@ def main() -> None:
     columns = fetch(p)
     profile = profiles.profile(tables.RAW, columns)
     write_json(PROFILE, profile)
+    for column in profile["by_column"]:
+        if infinite := column.get("infinite"):
+            print(
+                f"{column['name']}: {infinite} values are infinite, as inf and what is too large for a number (1e400)"
+            )
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(c.type for c in columns).items())
     print(f"{p.source}: {profile['rows']} rows x {len(columns)} columns ({kinds}) -> {tables.RAW}")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages import estimators, features, naming
+from stages import estimators, features, naming, targets
 from stages.matrices import Matrix, Preparation, levels, matrix
-from stages.models import Label, Model, Task, needs_codes
+from stages.models import Model, Task, needs_codes
 from stages.params import PATH
 from stages.recipes import Recipe, TrainError
 from stages.tables import Column, Columns
@@ -53,8 +53,8 @@ def fit(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Tab
 def _fitted(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Table | None") -> Fitted:
     """Fit a recipe; see `fit`."""
     task = estimators.task(estimators.find(recipe.estimator))
-    target = _target(train, columns.target, task, recipe.estimator)
-    labels = _labels(target, task, columns.target)
+    target = targets.learnable(train, columns.target, task, recipe.estimator)
+    labels = targets.labels_of(target, task, columns.target)
     estimator, notes = _estimator(recipe, task)
     preparation, rows = _prepared(recipe, columns, task, train, target)
     if len(rows.target) < len(target):
@@ -63,7 +63,7 @@ def _fitted(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa
     if needs_codes(recipe.estimator) and task == "classification":
         rows = _Rows(rows.values, np.searchsorted(labels, rows.target))
     if recipe.estimator.startswith("catboost."):
-        validation, said = _known(validation, columns.target, task, labels)
+        validation, said = targets.known(validation, columns.target, task, labels)
         notes += said
         held = _held(validation, columns.target, task, preparation)
         estimator = _fit_catboost(recipe, estimator, rows, held, preparation)
@@ -101,45 +101,6 @@ def _prepared(
     outputs = naming.outputs(transformer, groups, categories)
     preparation = Preparation(kept, categories, transformer, outputs, naming.natives(groups, outputs))
     return preparation, _Rows(seen, target)
-
-
-def target_values(table: "pa.Table", target: Column, task: Task) -> Array:
-    """Return the target (rows,): text labels as str, whole numbers as int, the target of a regression as float64."""
-    values = table.column(target.name)
-    if target.type in ("category", "text"):
-        return np.asarray(values.to_pylist(), dtype=str)
-    dtype = np.int64 if task == "classification" and target.type == "integer" else np.float64
-    return np.asarray(values.to_numpy(), dtype=dtype)
-
-
-def _target(table: "pa.Table", target: Column, task: Task, estimator: str) -> Array:
-    """Return the target after refusing one that the estimator cannot learn."""
-    if table.num_rows == 0:
-        raise TrainError("data/split/train has no row to train on")
-    if gaps := table.column(target.name).null_count:
-        raise TrainError(f"data/split/train: the target {target.name!r} is missing in {gaps} of {table.num_rows} rows")
-    if target.type == "date" or (task == "regression" and target.type in ("category", "text")):
-        does = "numbers" if task == "regression" else "classes"
-        raise TrainError(
-            f"{PATH}: train.estimator: {estimator} predicts {does}, and the target {target.name!r} is a {target.type}"
-        )
-    values = target_values(table, target, task)
-    if task == "classification" and target.type == "number" and np.any(values % 1):
-        raise TrainError(
-            f"{PATH}: train.estimator: {estimator} predicts classes, and the target {target.name!r} has fractions; "
-            "take a regressor, or make the target a category: fetch.types"
-        )
-    return values
-
-
-def _labels(target: Array, task: Task, column: Column) -> list[Label]:
-    """Return the labels in order; none for a regression."""
-    if task == "regression":
-        return []
-    labels: list[Label] = np.unique(target).tolist()
-    if len(labels) < 2:
-        raise TrainError(f"data/split/train: the target {column.name!r} is {labels[0]!r} in all {len(target)} rows")
-    return labels
 
 
 def _estimator(recipe: Recipe, task: Task) -> tuple[Any, list[str]]:
@@ -209,21 +170,7 @@ def _held(table: "pa.Table | None", target: Column, task: Task, preparation: Pre
     """Return validation rows, put through the fitted preprocessing."""
     if table is None or not table.num_rows:
         return None
-    return _Rows(preparation.transformed(table), target_values(table, target, task))
-
-
-def _known(
-    table: "pa.Table | None", target: Column, task: Task, labels: list[Label]
-) -> tuple["pa.Table | None", list[str]]:
-    """Return the validation rows whose label training has, and what to say of the others."""
-    if table is None or task == "regression":
-        return table, []
-    values = target_values(table, target, task)
-    known = np.isin(values, labels)
-    if known.all():
-        return table, []
-    strange = ", ".join(map(repr, np.unique(values[~known]).tolist()))
-    return table.filter(known), [f"validation rows of a label that train lacks ({strange}) do not choose the iteration"]
+    return _Rows(preparation.transformed(table), targets.values(table, target, task))
 
 
 def _fit_catboost(recipe: Recipe, estimator: Any, rows: _Rows, held: _Rows | None, preparation: Preparation) -> Any:

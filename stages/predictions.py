@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages import fitting, hashes, models, tables
+from stages import hashes, models, tables, targets
 from stages.errors import UserError
 from stages.files import replacing
 from stages.models import Label, Model, ModelError
@@ -50,7 +50,7 @@ def predicted(
     values = _called(model, "predict", table, where)
     probabilities = _called(model, "probabilities", table, where)
     return Predicted(
-        actual=fitting.target_values(table, model.target, model.task),
+        actual=targets.values(table, model.target, model.task),
         # Estimators give texts as objects, or as numpy's texts of one length.
         predicted=values.astype(str) if model.target.type in ("category", "text") else values,
         labels=model.labels,

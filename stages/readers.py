@@ -1,5 +1,6 @@
 """Make files of CSV or Parquet one view of DuckDB, their rows in order."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from stages.tables import DataError, Type, literal, quoted
 if TYPE_CHECKING:
     import duckdb
 
+_INDEX = r"__index_level_\d+__"  # pandas's name for an index without one
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -21,6 +24,7 @@ class Loaded:
     shown: str  # the files for messages
     paths: Sequence[Path]  # the files that the view reads
     cells: csvs.Cells | None  # None where the files are Parquet
+    notes: Sequence[str] = ()  # lines about columns that are left out
 
     @property
     def text(self) -> bool:
@@ -62,12 +66,12 @@ def load(
     shown = files[0].shown if len(files) == 1 else f"{files[0].shown} and {len(files) - 1} more"
     if not parquet:
         cells = csvs.read([(file.shown, file.path) for file in files], form, folder)
-        return Loaded(shown, [_load_csv(database, cells, missing, folder)], cells)
+        path = _load_csv(database, cells, missing, folder)
+        return Loaded(shown, [path], cells, list(cells.left_out().values()))
     if len(parquet) != len(files):
         other = next(file.shown for file in files if file.path not in parquet)
         raise DataError(f"{other}: is not Parquet, as {parquet[0]} is; the files must agree")
-    _load_parquet(database, files, form, missing)
-    return Loaded(shown, parquet, None)
+    return Loaded(shown, parquet, None, _load_parquet(database, files, form, missing))
 
 
 def _is_parquet(path: Path) -> bool:
@@ -87,14 +91,21 @@ def _load_csv(database: "duckdb.DuckDBPyConnection", cells: csvs.Cells, missing:
         raise cells.fault(error) from None
     if not copied or not copied[0]:
         raise DataError(f"{cells.texts[0].shown}: has a header and no row")
-    database.execute(f"CREATE VIEW cells AS FROM read_parquet({literal(parsed)})")
+    source = f"FROM read_parquet({literal(parsed)})"
+    last = len(cells.names) - 1
+    if not cells.names[last] and database.execute(f"{source} WHERE c{last} IS NOT NULL LIMIT 1").fetchone():
+        csvs.check_names(f"{cells.texts[0].shown}: the first line", cells.names, [1])
+    database.execute(f"CREATE VIEW cells AS SELECT {cells.named()} {source}")
     return parsed
 
 
 def _load_parquet(
     database: "duckdb.DuckDBPyConnection", files: Sequence[File], form: csvs.Form, missing: Sequence[str]
-) -> None:
-    """Make the view of Parquet files: typed, text stripped of blanks and NULL where missing."""
+) -> list[str]:
+    """Make the view of Parquet files: typed, text stripped of blanks and NULL where missing.
+
+    Return lines about columns that are left out.
+    """
     import duckdb
 
     found: dict[str, dict[str, str]] = {}
@@ -109,7 +120,10 @@ def _load_parquet(
         if its != types:
             differing = next((n for n in (*types, *its) if types.get(n) != its.get(n)), "another order")
             raise DataError(f"{other}: differs from {one} in its columns ({differing}); the files must agree")
-    names = list(form.columns or types)
+    index = [name for name in types if re.fullmatch(_INDEX, name)]
+    if len(form.columns or ()) != len(types):  # else the index is named as all others
+        types = {name: kind for name, kind in types.items() if name not in index}
+    names = list(form.columns or map(str.strip, types))
     if len(names) != len(types):
         raise ParamsError(f"params.yaml: fetch.columns: has {len(names)} names, {one} has {len(types)} columns")
     csvs.check_names(one, names)
@@ -121,3 +135,8 @@ def _load_parquet(
     database.execute(f"CREATE VIEW cells AS SELECT {', '.join(cells)} FROM read_parquet([{paths}])")
     if not database.execute("SELECT 1 FROM cells LIMIT 1").fetchone():
         raise DataError(f"{one}: has no row")
+    return [
+        f"{one}: column {name} is left out, as the index of a data frame; fetch.columns names it"
+        for name in index
+        if name not in types
+    ]

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,20 @@ def test_several_tables_and_a_folder_of_parts_are_added(there: Repo, tmp_path: P
         "next: `dvc repro` (split.target is label)",
     ]
     assert changed(there, "dvc.yaml") == ["+    - data/source/t.csv"]
+
+
+def test_two_at_once_are_done_one_after_the_other(there: Repo, tmp_path: Path) -> None:
+    script = "import sys; from pathlib import Path; from trialtree import data; data.add([Path(sys.argv[1])])"
+    both = [
+        subprocess.Popen([sys.executable, "-c", script, table(tmp_path, name)], cwd=there.path, stderr=subprocess.PIPE)
+        for name in ("t.csv", "u.csv")
+    ]
+    assert [(process.communicate()[1], process.returncode) for process in both] == [(b"", 0)] * 2
+    # Whichever came last, all files speak of the same table.
+    added = changed(there, "dvc.yaml")
+    assert added in (["+    - data/source/t.csv"], ["+    - data/source/u.csv"])
+    assert changed(there, "params.yaml")[1:] == [added[0].replace("    - ", "  source: ")]
+    assert sorted(p.name for p in Path("data/source").glob("[!.]*")) == ["t.csv", "t.csv.dvc", "u.csv", "u.csv.dvc"]
 
 
 @pytest.mark.usefixtures("there")

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages import fetch, params, profiles, tables
+from stages import fetch, files, params, profiles, tables
 from stages.errors import UserError
 from tests.conftest import PROJECT, shared
 
@@ -54,7 +54,7 @@ def ran(source: Any, **section: Any) -> pa.Table:
     assert list(tables.raw_columns()) == [tables.Column("row", "integer", "row"), *found]
     table = pq.read_table(tables.RAW, partitioning=None)
     assert table["row"].to_pylist() == list(range(len(table)))
-    assert not fetch.SCRATCH.exists()
+    assert not list(Path("data").glob(".*.partial"))
     return table.drop_columns(["row"])
 
 
@@ -68,7 +68,7 @@ def line(source: Any, **section: Any) -> str:
         ran(source, **section)
     assert "\n" not in str(caught.value)
     assert not tables.RAW.exists()
-    assert not fetch.SCRATCH.exists()
+    assert not list(Path("data").glob(".*.partial"))
     return str(caught.value)
 
 
@@ -185,6 +185,36 @@ def test_infinite_numbers_stay_and_nan_is_missing() -> None:
     }  # fmt: skip
 
 
+def test_infinite_numbers_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    source = put("x,y,z\n1e400,-inf,1\n-1e400,2.5,1\n")
+    Path("params.yaml").write_text(f"fetch:\n  source: {source}\n", encoding="utf-8")
+    fetch.main()
+    assert capsys.readouterr().out.splitlines() == [
+        "x: 2 values are infinite, as inf and what is too large for a number (1e400)",
+        "y: 1 values are infinite, as inf and what is too large for a number (1e400)",
+        "data/source/t.csv: 2 rows x 3 columns (2 number, 1 integer) -> data/raw.parquet",
+    ]
+
+
+def test_a_column_that_is_nearly_numbers_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        f'{"n/a" if i in (7, 9) else i},{i},{i},{i % 2 or "x"},12345678901234567890,00{i},"{i},5"' for i in range(400)
+    ]
+    source = put("p,q,r,half,big,id,comma\n" + "\n".join(rows) + "\n")
+    ran(source)
+    assert {name for name, kind in types().items() if kind == "integer"} == {"q", "r"}
+    assert capsys.readouterr().out.splitlines() == [
+        "p: 398 of 400 values are numbers, row 7 (from 0) holds 'n/a'; see fetch.missing or fetch.types",
+        "comma: 400 of 400 values would be numbers with fetch.decimal: ','",
+    ]
+    ran(source, types={"p": "category"}, drop=["comma"])
+    assert capsys.readouterr().out == ""
+    ran(put("a;b\n" + "1.5;x\n" * 20), decimal=",")
+    assert capsys.readouterr().out == "a: 20 of 20 values would be numbers with fetch.decimal: '.'\n"
+    ran(put("a;b\n" + "1.5;x\n" * 19), decimal=",")
+    assert capsys.readouterr().out == ""
+
+
 def test_types_are_forced() -> None:
     source = put("a,b,c,d,e\n1.0,1,3,13.02.2011,x\n2.0,2,4,28.02.2011,y\n")
     forced = {"a": "integer", "b": "category", "c": "number", "d": {"date": "%d.%m.%Y"}, "e": "text"}
@@ -208,6 +238,13 @@ def test_types_are_forced() -> None:
 def test_a_value_that_is_not_of_the_forced_type_is_named(column: str, forced: Any, said: str) -> None:
     source = put("a,b,c\n1,x,1/2/2011\n1.5,y,13/13/2011\n")
     assert line(source, types={column: forced}) == f"params.yaml: fetch.types.{column}: {said}"
+
+
+@pytest.mark.parametrize("name", ["n", "row", "value", "wrong", "found"])
+def test_a_column_of_any_name_is_forced(name: str) -> None:
+    assert line(put(f"{name},b\n1,2\nx,2\n"), types={name: "integer"}) == (
+        f"params.yaml: fetch.types.{name}: must be integer, row 1 (from 0) holds 'x'"
+    )
 
 
 def test_a_decimal_comma_is_read_and_never_the_delimiter() -> None:
@@ -345,11 +382,19 @@ def test_what_python_writes_is_read_back(rows: list[list[str]], delimiter: str, 
         ("a,b\n1,2\n3,4,", ", line 3: has 3 fields, expected 2"),
         ('a,b\n1,2\n3,"x', ", line 3: a quote that opens in this record is never closed; the file is cut off, or the quote is part of a value"),
         ('a,b\n1,"x"y\n', ", line 2: a closing quote must be the end of its field"),
+        ('"a" x,lab\n1,2\n', ", line 1: a closing quote must be the end of its field"),
+        ('a,"b"c\n1,2\n', ", line 1: a closing quote must be the end of its field"),
+        ('\n"a"\t,b\n1,2\n', ", line 2: a closing quote must be the end of its field"),
+        ('{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n', ": the first line is JSON; must be CSV or Parquet"),
+        ('{"a": 1}\n{"a": 3}\n', ": the first line is JSON; must be CSV or Parquet"),
         ("", ": is empty"),
         (" \n\n", ": is empty"),
         ("a,b\n", ": has a header and no row"),
         ("a,b\n1,\0\n", ", line 2: holds a NUL character; damaged, or UTF-16 (fetch.encoding: utf-16)"),
         ("a,,b\n1,2,3\n", ": the first line gives column 2 no name; name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"),
+        (",a,,b\n1,2,3,4\n", ": the first line gives column 3 no name; name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"),
+        (",a,\n1,2,\n3,4,5\n", ": the first line gives column 3 no name; name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"),
+        (",\n1,2\n", ": the first line gives column 1 no name; name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"),
         ("a,A,b\n1,2,3\n", ": the first line repeats the name 'A' and 'a'; name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"),
         ("x,5\n1,2\n3,4\n", ": the first line looks like a row and would be lost: '5' stands over numbers; name the columns in params.yaml: fetch.columns, or add fetch.header: true"),
         (b"a,b\n1,x\n\n2,\xe9\n", ", line 4: byte 11 (0xe9) is not utf-8; name the file's encoding in params.yaml: fetch.encoding, for example cp1252 or utf-16"),
@@ -380,6 +425,25 @@ def test_a_cut_off_parquet_file_is_said() -> None:
 
 def test_names_are_given_to_a_file_without_header() -> None:
     assert ran(put("1,x\n2,y\n"), columns=["n", "w"]).to_pylist() == [{"n": 1, "w": "x"}, {"n": 2, "w": "y"}]
+
+
+def test_the_index_of_a_data_frame_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    source = put(",a,b\n0,1,x\n1,2,y\n")
+    assert ran(source).to_pylist() == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    assert capsys.readouterr().out == (
+        "data/source/t.csv: column 1 has no name and is left out, as the index of a data frame; "
+        "fetch.columns with fetch.header: true names it\n"
+    )
+    assert ran(source, columns=["i", "a", "b"], header=True)["i"].to_pylist() == [0, 1]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_delimiter_at_the_end_of_every_line_makes_no_column(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(put('c0,"a" ,\n1,x,\n2,y,NA\n')).to_pylist() == [{"c0": 1, "a": "x"}, {"c0": 2, "a": "y"}]
+    assert capsys.readouterr().out == (
+        "data/source/t.csv: column 3 has no name and is left out, as it is empty; "
+        "fetch.columns with fetch.header: true names it\n"
+    )
 
 
 def test_names_replace_those_of_a_header() -> None:
@@ -672,6 +736,23 @@ def test_a_folder_of_parquet_is_one_table() -> None:
     )
 
 
+def test_the_index_of_a_data_frame_in_parquet_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    pandas = importlib.import_module("pandas")
+    pandas.DataFrame({" a ": [1, 2], "b": [3, 4]}, index=[5, 7]).to_parquet(SOURCE / "t.parquet")
+    assert ran("data/source/t.parquet").to_pylist() == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]
+    assert capsys.readouterr().out == (
+        "data/source/t.parquet: column __index_level_0__ is left out, as the index of a data frame; "
+        "fetch.columns names it\n"
+    )
+    assert ran("data/source/t.parquet", columns=["x", "y", "i"])["i"].to_pylist() == [5, 7]
+    assert ran("data/source/t.parquet", columns=["x", "y"]).to_pylist() == [{"x": 1, "y": 3}, {"x": 2, "y": 4}]
+
+
+def test_names_in_parquet_are_stripped_and_must_not_repeat_then() -> None:
+    pq.write_table(pa.table({"a": [1], " A": [2]}), SOURCE / "t.parquet")
+    assert line("data/source/t.parquet").startswith("data/source/t.parquet repeats the name 'A' and 'a'; ")
+
+
 def test_a_nested_column_is_refused_by_name_and_may_be_derived_from() -> None:
     pq.write_table(pa.table({"a": [1], "b": [[1, 2]]}), SOURCE / "t.parquet")
     assert line("data/source/t.parquet") == (
@@ -720,9 +801,32 @@ def test_the_same_file_gives_the_same_bytes() -> None:
 
 
 def test_a_stage_that_was_killed_leaves_nothing_in_the_way() -> None:
-    fetch.SCRATCH.mkdir()
-    (fetch.SCRATCH / "cells.parquet").write_bytes(b"half")
+    for name in ("fetch", "raw.parquet"):
+        left = Path(f"data/.{name}.k3j2.partial")
+        left.mkdir()
+        (left / "cells.parquet").write_bytes(b"half")
     assert ran(put("a,b\n1,2\n")).to_pylist() == [{"a": 1, "b": 2}]
+
+
+def test_two_fetches_at_once_do_not_disturb_each_other() -> None:
+    source = put("a,b\n" + "".join(f"{i},{i * 7 % 13}\n" for i in range(20_000)))
+    Path("params.yaml").write_text(f"fetch:\n  source: {source}\n", encoding="utf-8")
+    code = "from stages import fetch; [fetch.main() for _ in range(5)]"
+    several = [
+        subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(PROJECT)}, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]  # fmt: skip
+    assert [(process.communicate()[1], process.returncode) for process in several] == [(b"", 0)] * 3
+    assert pq.read_table(tables.RAW, partitioning=None).num_rows == 20_000
+    assert sorted(path.name for path in Path("data").iterdir()) == ["raw.parquet", "source"]
+
+
+def test_two_writers_of_a_folder_at_once_leave_one_whole() -> None:
+    with files.replacing_folder(Path("made")) as one, files.replacing_folder(Path("made")) as other:
+        for folder in (one, other):
+            (folder / folder.parent.name).write_text("whole", encoding="utf-8")
+    assert [path.name for path in Path("made").iterdir()] == [one.parent.name]
+    assert not list(Path().glob(".*.partial"))
 
 
 # the real tables

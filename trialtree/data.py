@@ -1,10 +1,12 @@
 """Put tables under data/source/ and under DVC, and make them the source of params.yaml."""
 
+import fcntl
 import filecmp
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from stages.errors import UserError
 from stages.files import replacing, replacing_folder
 
 FOLDER = Path(sources.TRACKED)
+_DVC = Path(".dvc")
 
 
 def add(paths: Sequence[Path]) -> list[str]:
@@ -29,7 +32,26 @@ def add(paths: Sequence[Path]) -> list[str]:
     """
     if not (sources.DVC_YAML.exists() and params.PATH.exists()):
         raise UserError(f"{sources.DVC_YAML} and {params.PATH} are not here; run this in the repository's top folder")
-    dvc_yaml, params_yaml = _load(sources.DVC_YAML), _load(params.PATH)
+    with _alone():
+        return _add(paths)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep every other `data add` in this repository waiting until the block ends."""
+    if not _DVC.is_dir():
+        raise UserError(f"{_DVC} is not here; `dvc init` makes it")
+    lock = _DVC / "tmp" / "trialtree-data-add.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _add(paths: Sequence[Path]) -> list[str]:
+    """Do what `add` says."""
+    for path in (sources.DVC_YAML, params.PATH):
+        _load(path)  # raises before anything is done
     places = [_place(path) for path in paths]
     if repeated := next((place for place in places if places.count(place) > 1), None):
         raise UserError(f"two of the files are called {repeated.name}; rename one")
@@ -39,6 +61,7 @@ def add(paths: Sequence[Path]) -> list[str]:
     _dvc("add", "--quiet", *names)
     # DVC links a table to its cache where it can; one that is edited in place must be a file of its own.
     _dvc("unprotect", "--quiet", *names)
+    dvc_yaml, params_yaml = _load(sources.DVC_YAML), _load(params.PATH)
     _depend(dvc_yaml, names)
     _save(sources.DVC_YAML, dvc_yaml)
     left = _point(params_yaml, names)
