@@ -68,11 +68,14 @@ def _estimator(read: dict[str, Any]) -> Iterator[str]:
     train = read["train"]
     try:
         cls = estimators.find(train.estimator)
-        estimators.check(train.estimator, cls, train.hyperparameters)
-        task = estimators.task(cls)
     except UserError as error:
         yield from str(error).splitlines()
         return
+    try:
+        estimators.check(train.estimator, cls, train.hyperparameters)
+    except UserError as error:
+        yield from str(error).splitlines()
+    task = estimators.task(cls)
     known = scores.NUMBERS if task == "regression" else (*scores.CLASSES, *scores.TWO_CLASSES)
     for name in read["register"].gates if "register" in read else ():
         # A gate may name a part, as in cv.accuracy_std, and the number of rows.
