@@ -4,22 +4,33 @@ DuckDB parses, with every option given; Python's parser, which is slower, finds
 the words for what DuckDB refused.
 """
 
-import csv
-import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.tables import DataError, literal, quoted
-from stages.texts import Text, clean, mapped
+from stages.databases import literal, quoted
+from stages.records import (
+    LARGE,
+    LONGEST,
+    AfterQuoteError,
+    first_lines,
+    first_record,
+    first_rows,
+    may_hide_a_field,
+    spotted,
+    wrong_record,
+)
+from stages.tables import DataError
+from stages.texts import Text, clean
 
 if TYPE_CHECKING:
     import duckdb
 
 DELIMITERS = (",", ";", "\t", "|")  # in this order where a first line has as many of each
-LONGEST = 16 * 2**20  # bytes of a record, quoted line ends included
+SAMPLE = 1000  # first rows of a sample
 
 _SAY_COLUMNS = "name the columns in params.yaml: fetch.columns (and fetch.header: true if the first line is no row)"
 _SAY_HEADER = "if it is no row, add to params.yaml: fetch: header: true, else header: false"
@@ -53,12 +64,32 @@ class Cells:
 
     def query(self, missing: Sequence[str]) -> str:
         """Return the query of all cells as VARCHAR c0, c1, ..., stripped, NULL where missing."""
-        tabs = any(text.tabs for text in self.texts)
-        columns = (f"{stripped(f'cells.c{i}', missing, tabs)} AS c{i}" for i in range(len(self.names)))
+        blanks = " \t\u00a0" if any(t.tabs for t in self.texts) else " " if any(t.blanks for t in self.texts) else ""
+        if self.form.has_header and not blanks and all(text.figures and not text.quotes for text in self.texts):
+            missing = [token for token in missing if max(token, default="0") <= "9"]  # no other can be there
+        tokens = ["", *missing] if blanks or missing or any(text.quotes for text in self.texts) else []
+        columns = (f"{stripped(f'cells.c{i}', tokens, blanks)} AS c{i}" for i in range(len(self.names)))
         source = _query(self.texts, self.delimiter, len(self.names), self.form.has_header)
         # An empty line is no row: DuckDB skips it but where it could be a missing value of the only column.
         lines = " WHERE cells.c0 IS NOT NULL" if len(self.names) == 1 else ""
         return f"SELECT {', '.join(columns)} FROM {source} AS cells{lines}"
+
+    def sample(self, missing: Sequence[str], folder: Path) -> str:
+        """Return the query of some rows, as `query`: the first, and of large files some from all over them.
+
+        The rows stand in a file of `folder`.
+        """
+        lines = list(islice(first_rows(self.texts[0], self.form.has_header), SAMPLE))
+        # Where quotes may hold line ends, only the parser knows a row's beginning.
+        if self.texts[0].quotes:
+            return f"{self.query(missing)} LIMIT {SAMPLE}"
+        for text in self.texts:
+            if text.size >= LARGE and not text.quotes:
+                lines += spotted(text)
+        path = folder / "sample.csv"
+        path.write_bytes(b"".join(lines))
+        form = replace(self.form, header=False)
+        return replace(self, texts=[replace(self.texts[0], path=path, lines=len(lines))], form=form).query(missing)
 
     def named(self) -> str:
         """Return the columns that have a name, in the words of a SELECT from `query`."""
@@ -72,14 +103,10 @@ class Cells:
 
     def fault(self, error: "duckdb.Error") -> DataError:
         """Return what is wrong with files that DuckDB refused, naming file and line."""
-        wrong = (_wrong_record(text, self.delimiter, len(self.names)) for text in self.texts)
+        wrong = (wrong_record(text, self.delimiter, len(self.names)) for text in self.texts)
         shown = ", ".join(text.shown for text in self.texts)
         other = DataError(f"{shown}: cannot be read as CSV: {str(error).strip().splitlines()[0]}")
         return next((found for found in wrong if found is not None), other)
-
-
-class _AfterQuoteError(DataError):
-    """Something stands between a closing quote and the end of its field."""
 
 
 def read(paths: Sequence[tuple[str, Path]], form: Form, folder: Path) -> Cells:
@@ -92,117 +119,33 @@ def read(paths: Sequence[tuple[str, Path]], form: Form, folder: Path) -> Cells:
     """
     texts = [clean(shown, path, form.encoding, folder / f"{i}.csv") for i, (shown, path) in enumerate(paths)]
     delimiter = form.delimiter or _delimiter(texts[0], form.decimal)
-    first, *others = (_first_record(text, delimiter) for text in texts)
+    first, *others = (first_record(text, delimiter) for text in texts)
     names = _names(texts[0].shown, first, form)
     for text, other in zip(texts[1:], others, strict=True):
         _agree(texts[0].shown, first, text.shown, other, form.has_header)
     for text in texts:
         # What DuckDB lets pass in silence: a last quote that never closes, an empty field too many.
-        if text.quotes % 2 or _may_hide_a_field(text.path, delimiter):
-            wrong = _wrong_record(text, delimiter, len(names))
-            if wrong is not None and not isinstance(wrong, _AfterQuoteError):
+        if text.quotes % 2 or may_hide_a_field(text, delimiter, len(names)):
+            wrong = wrong_record(text, delimiter, len(names))
+            if wrong is not None and not isinstance(wrong, AfterQuoteError):
                 raise wrong
     return Cells(names, texts, form, delimiter, first)
 
 
-def stripped(cell: str, missing: Sequence[str], tabs: bool = True) -> str:
-    """Return the SQL of a text without the blanks around it, NULL where it is empty or one of `missing`."""
-    text = f"trim({cell}, ' \t\u00a0')" if tabs else f"trim({cell})"
-    tokens = ", ".join(map(literal, dict.fromkeys(["", *missing])))
+def stripped(cell: str, missing: Sequence[str], blanks: str = " \t\u00a0") -> str:
+    """Return the SQL of a text without the blanks around it, NULL where it is one of `missing`."""
+    text = f"trim({cell}, {literal(blanks)})" if blanks.strip(" ") else f"trim({cell})" if blanks else cell
+    if not missing:
+        return text
+    tokens = ", ".join(map(literal, dict.fromkeys(missing)))
     return f"CASE WHEN {text} IN ({tokens}) THEN NULL ELSE {text} END"
-
-
-def _first_lines(text: Text) -> str:
-    """Return the lines of the first record, whose quotes may hold line ends."""
-    with text.path.open(encoding="utf-8", newline="") as file:
-        record = next(line for line in file if line.strip())
-        while record.count('"') % 2 and len(record) < LONGEST and (line := file.readline()):
-            record += line
-    return record
 
 
 def _delimiter(text: Text, decimal: str) -> str:
     """Return the one of `DELIMITERS` that the first record has most of outside quotes, never the decimal comma."""
-    bare = re.sub(r'"[^"]*"', "", _first_lines(text))
+    bare = re.sub(r'"[^"]*"', "", first_lines(text))
     allowed = [delimiter for delimiter in DELIMITERS if delimiter != decimal]
     return max(allowed, key=bare.count)  # the first of equals
-
-
-def _records(text: Text, delimiter: str, strict: bool) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record that is not an empty line, with the number of its first line, by Python's own parser."""
-    limit = csv.field_size_limit(LONGEST)
-    line = 1
-    try:
-        with text.path.open(encoding="utf-8", newline="") as file:
-            # A blank before a quote is skipped; a blank that is the delimiter is not.
-            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=strict)
-            for record in reader:
-                if record:
-                    yield line, record
-                line = reader.line_num + 1
-    except csv.Error as error:
-        if "expected after" in str(error):
-            raise _AfterQuoteError(f"{text.shown}, line {line}: a closing quote must be the end of its field") from None
-        raise DataError(
-            f"{text.shown}, line {line}: a quote that opens in this record is never closed; "
-            "the file is cut off, or the quote is part of a value"
-        ) from None
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _first_record(text: Text, delimiter: str) -> list[str]:
-    """Return the fields of the first record, stripped of blanks."""
-    lines = _first_lines(text)
-    if _is_json(lines):
-        raise DataError(f"{text.shown}: the first line is JSON; must be CSV or Parquet")
-    try:
-        _, record = next(_records(text, delimiter, strict=True))
-    except _AfterQuoteError:
-        # Spaces there are fine; at anything else DuckDB would take the whole file for the first record.
-        if not _ends_fields_by_quotes(lines, delimiter):
-            raise
-        _, record = next(_records(text, delimiter, strict=False))
-    return [cell.strip() for cell in record]
-
-
-def _is_json(line: str) -> bool:
-    """Say whether a line is an object of JSON."""
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
-
-
-def _ends_fields_by_quotes(record: str, delimiter: str) -> bool:
-    """Say whether nothing but spaces follows the closing quotes of a record."""
-    blanks, end = "" if delimiter == " " else " *", re.escape(delimiter)
-    field = f'{blanks}"(?:[^"]|"")*+"{blanks}|(?!{blanks}")[^{end}\n]*'
-    return re.match(f"(?:{field})(?:{end}(?:{field}))*+(?:\n|$)", record) is not None
-
-
-def _wrong_record(text: Text, delimiter: str, fields: int) -> DataError | None:
-    """Return what is wrong with the first record that has not `fields` fields, or whose quotes are wrong."""
-    after_quote: DataError | None = None
-    for strict in (True, False):
-        try:
-            for line, record in _records(text, delimiter, strict):
-                if len(record) != fields:
-                    return DataError(f"{text.shown}, line {line}: has {len(record)} fields, expected {fields}")
-        except _AfterQuoteError as error:
-            after_quote = error  # blanks there are fine, so the fault may be another one: look on less strictly
-        except DataError as error:
-            return error
-        else:
-            break
-    return after_quote
-
-
-def _may_hide_a_field(path: Path, delimiter: str) -> bool:
-    """Say whether some record may end in an empty field too many."""
-    end = delimiter.encode()
-    with mapped(path) as content:
-        return content.find(end + b"\n") >= 0 or content.find(end + b'""') >= 0 or content[-len(end) :] == end
 
 
 def _names(shown: str, first: Sequence[str], form: Form) -> list[str]:
@@ -257,6 +200,7 @@ def _query(texts: Sequence[Text], delimiter: str, columns: int, header: bool) ->
         "quote": literal('"'),
         "escape": literal('"'),
         "max_line_size": str(LONGEST),
+        "buffer_size": str(2 * LONGEST),  # DuckDB's own choice is eight times as much
         # Several threads must guess where a record begins, which quoted line ends can defeat.
         "parallel": str(not any(text.quotes for text in texts)).lower(),
         "columns": "{" + ", ".join(f"c{i}: 'VARCHAR'" for i in range(columns)) + "}",

@@ -1,78 +1,108 @@
 """What a table holds, a few figures for each column: the content of reports/data.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.tables import Column, connection, literal, quoted
+from stages.databases import aggregates, connection, limit, literal, quoted
+from stages.files import scratch
+from stages.progress import watched
+from stages.tables import Column, raw_repeated, rows_in
 
 if TYPE_CHECKING:
     import duckdb
 
 TOP = 10  # values of a category or text that are listed
+LARGE = 1_000_000  # rows above which different values are counted roughly
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def profile(path: Path, columns: Sequence[Column]) -> dict[str, Any]:
-    """Return the figures of a Parquet file: rows, columns, repeated rows, and those of each column.
+    """Return the figures of a raw table: rows, columns, repeated rows, and those of each column.
 
     A row is repeated when all its values stood in an earlier one. Least,
     greatest and mean are those of the finite values; dates are UTC in ISO 8601.
+    Of a table of more than a million rows, different values are counted to a
+    few per cent, which `approximate` says.
     """
     source = f"read_parquet({literal(path)})"
-    names = ", ".join(quoted(c.name) for c in columns)
-    with connection() as database:
-        rows, different = _row(
-            database,
-            f"SELECT (SELECT count(*) FROM {source}), (SELECT count(*) FROM (SELECT DISTINCT {names} FROM {source}))",
-        )
+    rows = rows_in(path)
+    large = rows > LARGE
+    described = []
+    with scratch(path) as folder, connection(folder.resolve()) as database, watched(database, "describing rows", rows):
+        limit(database, len(columns))
         tops = {c.name: _top(database, source, c) for c in columns if c.type in ("category", "text")}
-        values = iter(_row(database, f"SELECT {', '.join(f for c in columns for f in _figures(c))} FROM {source}"))
+        figures = _figures(database, source, columns, large)
         # Several threads add numbers in any order, and so to other last bits.
         database.execute("SET threads=1")
-        means = iter(_row(database, f"SELECT NULL, {', '.join(map(_mean, columns))} FROM {source}")[1:])
-    described = []
-    for column in columns:
-        figures = dict(zip(_names(column), values, strict=False))
-        described.append(_described(column, rows, figures, next(means), tops.get(column.name)))
-    return {"rows": rows, "columns": len(columns), "repeated_rows": rows - different, "by_column": described}
+        means = aggregates(database, source, [_mean(column, figures[column.name]) for column in columns])
+    for column, mean in zip(columns, means, strict=True):
+        described.append(_described(column, rows, figures[column.name], mean, tops.get(column.name)))
+    approximate = {"approximate": ["distinct"]} if large else {}
+    return {
+        "rows": rows,
+        "columns": len(columns),
+        "repeated_rows": raw_repeated(path),
+        **approximate,
+        "by_column": described,
+    }
 
 
-def _row(database: "duckdb.DuckDBPyConnection", query: str) -> tuple[Any, ...]:
-    """Return the one row of a query."""
-    row: tuple[Any, ...] = database.execute(query).fetchone() or ()
-    return row
+def _figures(
+    database: "duckdb.DuckDBPyConnection", source: str, columns: Sequence[Column], large: bool
+) -> dict[str, dict[str, Any]]:
+    """Return of each column the figures that do not depend on the order of rows."""
+    found = _aggregated(database, source, {c.name: _aggregates(c, large) for c in columns})
+    # Infinite values are rare, and to look at each value for them takes as long as all the rest.
+    endless = [c for c in columns if c.type == "number" and not all(map(_is_finite, _ends(found[c.name])))]
+    if endless:
+        for name, values in _aggregated(database, source, {c.name: _finite(c) for c in endless}).items():
+            found[name] |= values
+    return found
 
 
-def _names(column: Column) -> list[str]:
-    """Return what `_figures` are called."""
-    more = {"integer": ["min", "max"], "date": ["min", "max"], "number": ["min", "max", "infinite"]}
-    return ["values", "distinct", *more.get(column.type, [])]
+def _aggregated(
+    database: "duckdb.DuckDBPyConnection", source: str, asked: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """Return the values of aggregates, by column and name."""
+    values = iter(aggregates(database, source, [sql for of in asked.values() for sql in of.values()]))
+    return {column: {name: next(values) for name in of} for column, of in asked.items()}
 
 
-def _figures(column: Column) -> list[str]:
-    """Return the aggregates of a column, whose value does not depend on the order of rows."""
+def _aggregates(column: Column, large: bool) -> dict[str, str]:
+    """Return the aggregates of a column, by name."""
     name = quoted(column.name)
-    figures = [f"count({name})", f"count(DISTINCT {name})"]
-    if column.type == "integer":
-        figures += [f"min({name})", f"max({name})"]
-    elif column.type == "date":
-        figures += [f"min(epoch_us({name}))", f"max(epoch_us({name}))"]
-    elif column.type == "number":
-        finite = f"FILTER (isfinite({name}))"
-        figures += [f"min({name}) {finite}", f"max({name}) {finite}", f"count(*) FILTER (isinf({name}))"]
-    return figures
+    distinct = f"approx_count_distinct({name})" if large else f"count(DISTINCT {name})"
+    value = f"epoch_us({name})" if column.type == "date" else name
+    ends = {"min": f"min({value})", "max": f"max({value})"} if column.type in ("integer", "date", "number") else {}
+    return {"values": f"count({name})", "distinct": distinct, **ends}
 
 
-def _mean(column: Column) -> str:
+def _finite(column: Column) -> dict[str, str]:
+    """Return the aggregates of a column of numbers some of which are infinite."""
+    name = quoted(column.name)
+    finite = f"FILTER (isfinite({name}))"
+    return {"min": f"min({name}) {finite}", "max": f"max({name}) {finite}", "infinite": f"count_if(isinf({name}))"}
+
+
+def _ends(figures: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    return figures["min"], figures["max"]
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is None or isfinite(value)
+
+
+def _mean(column: Column, figures: Mapping[str, Any]) -> str:
     """Return the aggregate of a column's mean; of a date in microseconds."""
     name = quoted(column.name)
-    if column.type == "number":
+    if "infinite" in figures:
         return f"avg({name}) FILTER (isfinite({name}))"
-    if column.type in ("integer", "date"):
-        return f"avg({name if column.type == 'integer' else f'epoch_us({name})'})"
-    return "NULL"
+    if column.type in ("integer", "date", "number"):
+        return f"avg({f'epoch_us({name})' if column.type == 'date' else name})"
+    return "any_value(NULL)"
 
 
 def _top(database: "duckdb.DuckDBPyConnection", source: str, column: Column) -> list[dict[str, Any]]:
@@ -98,8 +128,6 @@ def _described(
         return entry | {"top": top}
     if column.type == "date":
         return entry | {name: _iso(value) for name, value in (figures | {"mean": mean}).items()}
-    if not figures.get("infinite"):
-        figures.pop("infinite", None)
     return entry | figures | {"mean": mean}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from stages import command, dealing, params, parts, raw, tables, twins
+from stages import command, databases, dealing, params, parts, raw, tables, twins
 from stages.dealing import Parts, Rows
 from stages.files import replacing_folder, write_json
 from stages.tables import RAW, Columns, DataError
@@ -120,8 +120,12 @@ def assigned(columns: Columns, p: SplitParams) -> Columns:
     return result
 
 
-def deal(database: "duckdb.DuckDBPyConnection", columns: Columns, rows: Rows, p: SplitParams) -> Parts:
+def deal(
+    database: "duckdb.DuckDBPyConnection", columns: Columns, known: int, rows: Rows | None, p: SplitParams
+) -> Parts:
     """Return the row numbers of each part, in the order in which they are written.
+
+    `known` rows have a target: `rows`, or all where it is None.
 
     Raises:
         DataError: a value that split goes by is missing, a part would get no row, or too few of a class.
@@ -133,33 +137,34 @@ def deal(database: "duckdb.DuckDBPyConnection", columns: Columns, rows: Rows, p:
     by = next(column for column in columns if column.role == role)
     if p.by == "hash":
         shares = float(p.validation), float(p.test)
-        dealt = dealing.by_hash(raw.points(database, columns, by, p.seed), *shares)
+        dealt = dealing.by_hash(raw.points(database, columns, by, known, p.seed), *shares)
     else:
-        wanted = dealing.sizes(len(rows), p.validation, p.test)
+        wanted = dealing.sizes(known, p.validation, p.test)
         if p.by == "random":
             dealt = dealing.at_random(wanted, p.seed)
         elif p.by == "stratified":
-            dealt = dealing.stratified(raw.ranks(database, columns, by), wanted, p.seed)
+            dealt = dealing.stratified(raw.ranks(database, columns, by, known), wanted, p.seed)
         elif p.by == "group":
-            dealt = dealing.in_groups(raw.ranks(database, columns, by), wanted, p.seed)
+            dealt = dealing.in_groups(raw.ranks(database, columns, by, known), wanted, p.seed)
         else:
-            dealt = dealing.in_time(raw.ranks(database, columns, by, descending=True), wanted)
-    return {part: rows[places] for part, places in dealt.items()}
+            dealt = dealing.in_time(raw.ranks(database, columns, by, known, descending=True), wanted)
+    return dealt if rows is None else {part: rows[places] for part, places in dealt.items()}
 
 
 def main() -> None:
     """Run the stage."""
     p = params.read("split", SplitParams)
     columns = assigned(tables.raw_columns(), p)
-    with tables.connection() as database, replacing_folder(tables.SPLIT) as folder:
-        rows, dropped = raw.usable(database, columns, drop=p.missing_target == "drop")
-        dealt = deal(database, columns, rows, p)
-        again, first = twins.repeats(database, columns)
+    with replacing_folder(tables.SPLIT) as folder:
+        with databases.connection(folder.resolve().parent) as database:
+            databases.limit(database, len(columns))
+            known, dropped = raw.usable(database, columns, drop=p.missing_target == "drop")
+            rows = raw.row_numbers(database, columns, known) if dropped else None
+            again, first = twins.repeats(database, columns, known, rows, folder)
+            dealt = deal(database, columns, known, rows, p)
         moved = 0
         if p.duplicates == "together" and p.by in ("random", "stratified"):
             dealt, moved = twins.rejoined(dealt, again, first)
-        parts.write(database, columns, dealt, folder, parts.Files(p.files.model_dump(), p.format))
-        tables.write_columns(folder / "columns.json", columns)
         report = {
             "rows": {part: len(of_part) for part, of_part in dealt.items()},
             "repeated": len(again),  # rows that equal an earlier one in features and target
@@ -167,6 +172,8 @@ def main() -> None:
             "apart": int(twins.apart(dealt, again, first).sum()),  # of these, in another part than the first
             "dropped": dropped,  # rows without a target
         }
+        parts.write(columns, dealt, folder, parts.Files(p.files.model_dump(), p.format))
+        tables.write_columns(folder / "columns.json", columns)
         write_json(folder / "report.json", report)
     _tell(report)
 

@@ -1,32 +1,72 @@
 """Equal rows: rows of the same features and target, which must not stand on both sides of a split."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.databases import literal, numbers, quoted
 from stages.dealing import Parts, Rows
 from stages.params import PATH
-from stages.raw import known_rows, query
-from stages.tables import ROW, Columns, DataError, quoted
+from stages.raw import known_rows
+from stages.tables import ROW, Columns, DataError, raw_repeated
 
 if TYPE_CHECKING:
     import duckdb
 
 
-def repeats(database: "duckdb.DuckDBPyConnection", columns: Columns) -> tuple[Rows, Rows]:
-    """Return the rows (n,) that equal an earlier one in features and target, and the first of each one's kind."""
-    names = ", ".join(quoted(c.name) for c in columns if c.role in ("feature", "target"))
-    # The hash only picks candidates, so that a wide table is not grouped by all its columns.
-    again, first = query(
-        database,
-        f"WITH hashed AS (SELECT {ROW}, hash({names}) AS h FROM {known_rows(columns)}), "
-        f"likely AS (SELECT {ROW} FROM hashed WHERE h IN (SELECT h FROM hashed GROUP BY h HAVING count(*) > 1)), "
-        f"kinds AS (SELECT {ROW} AS again, min({ROW}) OVER (PARTITION BY {names}) AS first "
-        f"FROM {known_rows(columns)} WHERE {ROW} IN (FROM likely)) "
-        "SELECT again, first FROM kinds WHERE again <> first ORDER BY again",
+def repeats(
+    database: "duckdb.DuckDBPyConnection", columns: Columns, known: int, rows: Rows | None, folder: Path
+) -> tuple[Rows, Rows]:
+    """Return the rows (n,) that equal an earlier one in features and target, and the first of each one's kind.
+
+    `known` rows have a target: `rows`, or all where it is None. `folder` is for a file meanwhile.
+    """
+    compared = [c.name for c in columns if c.role in ("feature", "target")]
+    names = ", ".join(map(quoted, compared))
+    if len(compared) == len(columns) - 1 and not raw_repeated():
+        return np.empty(0, np.int64), np.empty(0, np.int64)  # fetch has looked at all columns but the row's number
+    # The hash only picks candidates, so that a table is not grouped by all its columns.
+    likely = _repeated(numbers(database, f"SELECT hash({names}) FROM {known_rows(columns)}", known, "uint64"))
+    if not len(likely):
+        return likely, likely
+    candidates = folder / "candidates.parquet"
+    _write(candidates, likely if rows is None else rows[likely])
+    again, first = (
+        database.execute(
+            f"WITH kinds AS (SELECT {ROW} AS again, min({ROW}) OVER (PARTITION BY {names}) AS first "
+            f"FROM {known_rows(columns)} WHERE {ROW} IN (FROM read_parquet({literal(candidates)}))) "
+            "SELECT again, first FROM kinds WHERE again <> first ORDER BY again"
+        )
+        .fetchnumpy()
+        .values()
     )
-    return again.astype(np.int64), first.astype(np.int64)
+    candidates.unlink()
+    return again, first
+
+
+def _write(path: Path, rows: Rows) -> None:
+    """Write row numbers for DuckDB.
+
+    Through a file, because DuckDB imports pandas when it is handed a table, and
+    from a buffer, because pyarrow does when it is handed an array: 0.2 s.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    array = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
+    pq.write_table(pa.Table.from_arrays([array], [ROW]), path)
+
+
+def _repeated(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the places of the values that are there more than once."""
+    ordered = np.sort(hashes)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(twice):
+        return np.empty(0, np.int64)
+    nearest = np.searchsorted(twice, hashes).clip(max=len(twice) - 1)
+    return np.flatnonzero(twice[nearest] == hashes)
 
 
 def rejoined(parts: Parts, repeats: Rows, firsts: Rows) -> tuple[Parts, int]:
@@ -42,10 +82,12 @@ def rejoined(parts: Parts, repeats: Rows, firsts: Rows) -> tuple[Parts, int]:
     if not moving.any():
         return parts, 0
     moved, to = repeats[moving], _part_of(parts)[firsts[moving]]
+    leaving = np.zeros(max(int(rows.max(initial=-1)) for rows in parts.values()) + 1, dtype=bool)
+    leaving[moved] = True
     result = {}
     for place, (name, rows) in enumerate(parts.items()):
-        stay = rows[~np.isin(rows, moved)]
-        result[name] = np.concatenate([stay, np.sort(moved[to == place])])
+        stay = rows[~leaving[rows]]
+        result[name] = np.concatenate([stay, np.sort(moved[to == place])]).astype(rows.dtype)
         if len(rows) and not len(result[name]):
             raise DataError(
                 f"{PATH}: split.duplicates: together leaves {name} without a row: all its rows ({len(rows)}) repeat "

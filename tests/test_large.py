@@ -1,0 +1,247 @@
+"""Tables that are larger than memory: the same rows, types and bytes as small ones get."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.model_selection import train_test_split
+
+from stages import casts, csvs, databases, fetch, params, parquets, profiles, reordering, rules, split, tables
+from stages.tables import Column
+from tests.conftest import PROJECT
+from tests.tabling import raw, write_params
+
+SOURCE = Path("data/source/t.csv")
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(in_folder: Callable[[], Path]) -> None:
+    in_folder()
+    Path("dvc.yaml").write_text("stages: {fetch: {cmd: x, deps: [data/source]}}\n", encoding="utf-8")
+    SOURCE.parent.mkdir(parents=True)
+
+
+def fetched(content: str) -> dict[str, list[object]]:
+    """Fetch a CSV file, and return the types and the values of its columns."""
+    SOURCE.write_text(content, encoding="utf-8")
+    found, _ = fetch.fetch(params.parse("fetch", {"source": SOURCE.as_posix()}, fetch.FetchParams))
+    table = pq.read_table(tables.RAW, partitioning=None)
+    return {c.name: [c.type, *table[c.name].to_pylist()] for c in found}
+
+
+@pytest.mark.parametrize(
+    ("first", "late", "type_"),
+    [
+        ("1", "2", "integer"), ("1", "2.5", "number"), ("1", "1e3", "number"), ("1", "1_000", "category"),
+        ("1", "007", "category"), ("1.5", "007", "category"), ("1.5", "x", "category"), ("1.5", "0", "number"),
+        ("1.5", "1_0.5", "category"), ("1.5", "-0.5", "number"), ("1.5", "+7", "number"), ("1.5", "inf", "number"),
+        ("1.5", "nan", "number"), ("2020-01-01", "2020-01-02T03:04", "date"), ("2020-01-01", "later", "category"),
+        ("", "3", "integer"), ("", "3.5", "number"), ("", "2020-01-01", "date"), ("", "x", "category"),
+        ("123456789012345678901", "1", "category"), ("123456789012345678901", "1.5", "number"),
+        ("123456789012345678901", "x", "category"), ("-0", "0", "integer"), ("x", "1", "category"),
+    ],
+)  # fmt: skip
+def test_a_value_far_down_counts_like_one_at_the_top(first: str, late: str, type_: str) -> None:
+    rows = [first] * (3 * csvs.SAMPLE)
+    below = fetched("\n".join(["a,b", *(f"{cell},1" for cell in [*rows, late])]))["a"]
+    above = fetched("\n".join(["a,b", *(f"{cell},1" for cell in [late, *rows])]))["a"]
+    assert (below[0], above[0]) == (type_, type_)
+    assert below[1:] == [*above[2:], above[1]]
+
+
+def test_the_sample_of_a_large_file_is_from_all_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csvs, "LARGE", 1000)
+    asked: list[str] = []
+    guessed = casts.guessed
+
+    def told(database: object, source: str, *rest: object) -> object:
+        asked.append(source)
+        return guessed(database, source, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(casts, "guessed", told)
+    rows = [*("1,a" for _ in range(50_000)), *("1.5,a" for _ in range(50_000))]
+    assert fetched("\n".join(["a,b", *rows]))["a"][0] == "number"
+    assert asked == ["sample"]
+
+
+def test_what_is_quickly_told_a_number_is_one_by_the_rule() -> None:
+    texts = ["".join(t) for k in range(1, 6) for t in itertools.product("019.-+e_xf", repeat=k)]
+    with databases.connection() as database:
+        Path("t.csv").write_text("\n".join(["c", *texts]), encoding="utf-8")
+        database.execute("CREATE TABLE t AS FROM read_csv('t.csv', all_varchar=true)")
+        plain, number = rules.plainly_number("c"), rules.number_rule("c", ".")
+        wrong = database.execute(
+            f"SELECT c FROM t WHERE {plain} AND TRY_CAST(c AS DOUBLE) IS NOT NULL AND NOT ({number})"
+        ).fetchall()
+        (quick,) = database.execute(f"SELECT count(*) FROM t WHERE {plain} AND {number}").fetchall()[0]
+    assert wrong == []
+    assert quick > 1000
+
+
+def test_an_empty_field_too_many_is_told_from_a_last_one_that_is_missing() -> None:
+    assert fetched("a,b\n1,\n2,3\n4,\n")["b"] == ["integer", None, 3, None]
+    SOURCE.write_text("a,b\n1,2,\n2,3\n", encoding="utf-8")
+    with pytest.raises(tables.DataError, match=r"line 2: has 3 fields, expected 2"):
+        fetch.fetch(params.parse("fetch", {"source": SOURCE.as_posix()}, fetch.FetchParams))
+
+
+def test_a_missing_value_of_figures_is_one_where_no_letter_is() -> None:
+    SOURCE.write_text("a,b\n1,-999\n2,.\n3,4\n,5\n", encoding="utf-8")
+    p = params.parse("fetch", {"source": SOURCE.as_posix(), "missing": ["-999", ".", "x"]}, fetch.FetchParams)
+    fetch.fetch(p)
+    table = pq.read_table(tables.RAW, partitioning=None)
+    assert table.to_pydict() == {"row": [0, 1, 2, 3], "a": [1, 2, 3, None], "b": [None, None, 4, 5]}
+
+
+def test_a_first_row_without_header_may_have_a_gap_in_letters() -> None:
+    SOURCE.write_text("1,NA\n2,2\n3,4\n", encoding="utf-8")
+    p = params.parse("fetch", {"source": SOURCE.as_posix(), "columns": ["a", "b"]}, fetch.FetchParams)
+    fetch.fetch(p)
+    table = pq.read_table(tables.RAW, partitioning=None)
+    assert table.to_pydict() == {"row": [0, 1, 2], "a": [1, 2, 3], "b": [None, 2, 4]}
+
+
+def some_table(rows: int) -> pa.Table:
+    """Return a table of every type, with gaps."""
+    random = np.random.RandomState(1)
+    text = [None if i % 11 == 0 else f"text {i}" * (i % 5) for i in range(rows)]
+    return pa.table(
+        {
+            "row": pa.array(range(rows), pa.int64()),
+            "number": pa.array(random.random_sample(rows), mask=np.arange(rows) % 7 == 0),
+            "integer": pa.array(random.randint(0, 10**12, rows)),
+            "category": pa.array([f"level {i % 3}" for i in range(rows)]),
+            "text": pa.array(text, pa.string()),
+            "date": pa.array(random.randint(0, 10**15, rows), pa.timestamp("us")),
+        }
+    )
+
+
+COLUMNS = [
+    Column("row", "integer", "row"), Column("number", "number"), Column("integer", "integer"),
+    Column("category", "category"), Column("text", "text"), Column("date", "date"),
+]  # fmt: skip
+
+
+def test_a_files_bytes_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquets, "GROUP", 2000)
+    table = some_table(9_999)
+    found = set()
+    for size in (10_000, 1, 700, 2048, 4096):
+        path = Path(f"{size}.parquet")
+        with parquets.Writer(path, COLUMNS) as writer:
+            for batch in table.to_batches(size):
+                writer.write(batch)
+        found.add(path.read_bytes())
+        assert pq.read_table(path).equals(table)
+        assert pq.read_metadata(path).num_row_groups == 5
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("limit", [2**24, 50_000, 1000])
+def test_rows_in_buckets_on_disk_come_in_the_order_of_rows_in_memory(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reordering, "_BYTES", limit)
+    table = some_table(5000).append_column("place", pa.array(range(5000)))
+    path = Path("t.parquet")
+    pq.write_table(table, path, row_group_size=999)
+    order = np.random.RandomState(0).permutation(5000)[:4000]
+    places = np.full(5000, -1, np.int32)
+    places[order] = np.arange(4000)
+    folder = Path("buckets")
+    folder.mkdir()
+    pieces = list(reordering.reordered(path, places, folder))
+    assert pa.concat_tables(pieces).equals(table.take(pa.array(order)))
+    assert (len(pieces) > 1) == (limit < 2**24)
+    assert len(pieces) <= 250
+    assert list(folder.iterdir()) == []
+
+
+def test_a_raw_table_whose_rows_are_not_in_order_is_refused() -> None:
+    pq.write_table(some_table(10).take([0, 2, 1]), "t.parquet")
+    with pytest.raises(RuntimeError, match="is not the number of the row"):
+        list(reordering.reordered(Path("t.parquet"), np.arange(3), Path()))
+
+
+@pytest.mark.parametrize("by", ["random", "stratified"])
+def test_a_million_rows_are_dealt_as_scikit_learn_deals_them(by: str) -> None:
+    rows = 1_000_000
+    raw(f"SELECT hash(range) % 7 AS kind, range AS x FROM range({rows})", kind="integer", x="integer")
+    write_params(split={"target": "kind", "test": 0.2, "validation": 0.05, "by": by, "seed": 3})
+    split.main()
+    kinds = pq.read_table(tables.RAW)["kind"].to_numpy()
+    everything = np.arange(rows)
+    wanted = dict.fromkeys(("stratify",), None)
+    train, held = train_test_split(
+        everything, test_size=0.25, random_state=3, **(wanted | ({"stratify": kinds} if by == "stratified" else {}))
+    )
+    share = 0.2 / 0.25
+    validation, test = train_test_split(
+        held, test_size=share, random_state=3, **(wanted | ({"stratify": kinds[held]} if by == "stratified" else {}))
+    )
+    row = [Column(tables.ROW, "integer", "row")]
+    for part, expected in (("train", train), ("validation", validation), ("test", test)):
+        found = tables.read_part(part, [*row, Column("kind", "integer")])
+        assert np.array_equal(found["row"].to_numpy(), expected)
+        assert np.array_equal(found["kind"].to_numpy(), kinds[expected])
+
+
+def test_a_long_table_is_described_roughly_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profiles, "LARGE", 100)
+    raw(
+        "SELECT range % 50 AS few, range // 2 AS many, CASE WHEN range = 5 THEN 'inf'::DOUBLE ELSE range % 50 END AS x "
+        "FROM range(5000)",
+        few="integer", many="integer", x="number",
+    )  # fmt: skip
+    described = profiles.profile(tables.RAW, tables.raw_columns()[1:])
+    few, many, x = described.pop("by_column")
+    assert described == {"rows": 5000, "columns": 3, "repeated_rows": 0, "approximate": ["distinct"]}
+    assert few["distinct"] == pytest.approx(50, rel=0.1)
+    assert many["distinct"] == pytest.approx(2500, rel=0.1)
+    assert (x["min"], x["max"], x["infinite"], few["mean"]) == (0, 49, 1, 24.5)
+
+
+def test_a_table_of_many_columns_fits_too() -> None:
+    header = ",".join(f"c{i}" for i in range(600))
+    line = ",".join(str(i % 10 + 0.5) for i in range(600))
+    found = fetched("\n".join([header, *([line] * 3000)]))
+    assert len(found) == 600
+    assert {column[0] for column in found.values()} == {"number"}
+
+
+def peak(stage: str) -> float:
+    """Run a stage in a process of its own, and return its largest memory in MB."""
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], env=env, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    return used.ru_maxrss / 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [{"by": "random"}, {"by": "stratified"}, {"by": "group", "group": "id"},
+                                {"by": "time", "time": "id"}, {"by": "hash", "key": "id"}])  # fmt: skip
+def test_three_million_rows_are_fetched_and_dealt_in_little_memory(by: dict[str, str]) -> None:
+    rows = 3_000_000
+    with databases.connection() as database:
+        numbers = ", ".join(f"round(hash(range * 8 + {i}) / 1e15, 3) AS x{i}" for i in range(8))
+        database.execute(
+            f"COPY (SELECT hash(range) % 3 AS kind, range // 3 AS id, {numbers} FROM range({rows})) TO '{SOURCE}'"
+        )
+    Path("params.yaml").write_text(
+        json.dumps({"fetch": {"source": SOURCE.as_posix()}, "split": {"target": "kind", "test": 0.25, **by}})
+    )
+    allowed = 500 + 24 * rows / 1e6
+    assert peak("fetch") < allowed
+    assert peak("split") < allowed
+    dealt = json.loads((tables.SPLIT / "report.json").read_text())["rows"]
+    assert sum(dealt.values()) == rows
