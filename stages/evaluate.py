@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from stages import command, fitting, folding, models, params, plots, predictions, scores, tables, targets
+from stages import command, fitting, folding, memory, models, params, plots, predictions, scores, tables, targets
+from stages.batches import Part
 from stages.files import replacing_folder, write_csv, write_json
 from stages.models import Label, Model
 from stages.params import PATH, ParamsError
@@ -103,7 +104,7 @@ def on_train(
         return [scores.score(rows, names, "cv")[0] for rows in seen]
 
     cv = p.cross_validation or CrossValidation(folds=5)
-    train = tables.read_part("train", columns)
+    train = _in_memory(Part("train"), columns, model)
     labels = targets.values(train, model.target, model.task) if model.labels else None
     try:
         folds = folding.folds(columns, train, labels, cv.folds, cv.seed)
@@ -116,6 +117,25 @@ def on_train(
         return records, [], []
     arrival = folding.arrival(columns, folds[-1], cv.seed)
     return records, *folding.learning_curve(train, folds[-1], arrival, p.learning_curve.points, trial)
+
+
+def _in_memory(part: Part, columns: Columns, model: Model) -> "pa.Table":
+    """Return the columns of the train part that folds are made by and fitted on.
+
+    Raises:
+        DataError: they do not fit into train.memory.
+    """
+    roles = ("feature", "target", "group", "time")
+    taken = [c for c in columns if c.role in roles or c.name in model.columns.names]
+    # A text has about 8 bytes more than its place; folds are taken out as copies.
+    needed, limit = 2 * 16 * part.num_rows * len(taken), memory.limit(model.recipe)
+    if part.num_rows * len(taken) >= memory.STREAMED and needed > limit:
+        raise DataError(
+            f"{PATH}: evaluate.cross_validation: holds the train part in memory, {part.num_rows:,} rows x {len(taken)} "
+            f"columns, about {memory.shown(needed)}, and train.memory is {memory.shown(limit)}; leave it and "
+            "evaluate.learning_curve out, or raise train.memory"
+        )
+    return part.read(taken)
 
 
 def _strangers(rows: scores.Predicted, part: str) -> list[str]:
@@ -143,13 +163,12 @@ def main() -> None:
     columns, model = tables.read_columns(), models.load()
     predictions.check(model, columns)
     names, of = chosen(p, model), scores.positive(p.positive, model.labels)
-    parts = {part: tables.read_part(part, columns) for part in ("test", "validation")}
+    parts = {part: Part(part) for part in ("test", "validation")}
     if not parts["test"].num_rows:
         raise DataError(f"{tables.SPLIT}/test has no rows to score the model on; see split.test")
+    files = {"test": PREDICTIONS}
     seen = {
-        part: predictions.predicted(model, table, of, f"{tables.SPLIT}/{part}")
-        for part, table in parts.items()
-        if table.num_rows
+        part: predictions.of_rows(model, rows, of, files.get(part)) for part, rows in parts.items() if rows.num_rows
     }
     metrics: dict[str, dict[str, float]] = {}
     notes: list[str] = []
@@ -168,7 +187,6 @@ def main() -> None:
         plots.write(plots.of_predictions(seen["test"]), folder)
         plots.write({"importance": plots.importance(model.importances() or {})}, folder)
         plots.write({"learning_curve": plots.learning_curve(curve, names[0])}, folder)
-    predictions.write(predictions.as_table(model, parts["test"], seen["test"]), PREDICTIONS)
     kept = [name for name in names if any(name in record for record in records)]
     header = ["fold", "rows_train", "rows", *kept] if records else ["fold"]
     write_csv(FOLDS, header, ([record.get(name) for name in header] for record in records))

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.databases import literal, quoted
 from stages.params import ParamsError, nearest
-from stages.tables import literal, quoted
 
 if TYPE_CHECKING:
     import duckdb

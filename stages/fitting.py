@@ -1,24 +1,25 @@
 """Fit a recipe on the rows of a table: preprocessing and estimator together, on these rows only."""
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages import estimators, features, naming, targets
-from stages.matrices import Matrix, Preparation, levels, matrix
-from stages.models import Model, Task, needs_codes
+from stages import boosting, columnwise, estimators, features, incremental, memory, preparing, resampling, targets
+from stages.batches import Held, Rows
+from stages.matrices import Preparation
+from stages.memory import Plan
+from stages.models import Label, Model, Task, needs_codes
 from stages.params import PATH
+from stages.preparing import Ready
 from stages.recipes import Recipe, TrainError
-from stages.tables import Column, Columns
+from stages.refusals import called, warned
+from stages.tables import Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,9 @@ class Fitted:
     notes: list[str]  # lines for the person who runs it
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of a part as the estimator takes them."""
-
-    values: Matrix
-    target: Array
-
-
-def fit(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Table | None" = None) -> Fitted:
+def fit(
+    recipe: Recipe, columns: Columns, train: "Rows | pa.Table", validation: "Rows | pa.Table | None" = None
+) -> Fitted:
     """Fit a recipe on `train`; `validation` only chooses the best iteration of an estimator that boosts.
 
     Raises:
@@ -46,61 +41,55 @@ def fit(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Tab
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fitted = _fitted(recipe, columns, train, validation)
-    return replace(fitted, notes=fitted.notes + _warned(caught))
+        fitted = _fitted(recipe, columns, _rows(train), None if validation is None else _rows(validation))
+    return replace(fitted, notes=fitted.notes + warned(caught))
 
 
-def _fitted(recipe: Recipe, columns: Columns, train: "pa.Table", validation: "pa.Table | None") -> Fitted:
+def _rows(table: "Rows | pa.Table") -> Rows:
+    """Return a table in memory as rows."""
+    return Held(table) if hasattr(table, "column_names") else table
+
+
+def _fitted(recipe: Recipe, columns: Columns, train: Rows, validation: Rows | None) -> Fitted:
     """Fit a recipe; see `fit`."""
-    task = estimators.task(estimators.find(recipe.estimator))
-    target = targets.learnable(train, columns.target, task, recipe.estimator)
+    cls = estimators.find(recipe.estimator)
+    task = estimators.task(cls)
+    taken = features.chosen(columns, recipe.features, recipe.catboost)
+    kept = taken[0]
+    if train.num_rows * len(kept) < memory.STREAMED:
+        train = Held(train.read([*kept, columns.target]), train.where)
+    target = targets.learnable(train.read([columns.target]), columns.target, task, recipe.estimator)
     labels = targets.labels_of(target, task, columns.target)
     estimator, notes = _estimator(recipe, task)
-    preparation, rows = _prepared(recipe, columns, task, train, target)
-    if len(rows.target) < len(target):
-        notes.append(f"{len(target) - len(rows.target)} rows with gaps left out of training")
-    rows = _resampled(recipe, task, rows, preparation)
+    of = preparing.chosen(recipe, columns.target, taken, train)
+    if not recipe.catboost:
+        validation = None
+    made = _planned(of, cls, train.num_rows + (validation.num_rows if validation else 0), labels)
+    notes += [made.note] if made.note else []
+    preparation, ready = preparing.fitted(of, train, target, made)
+    if len(ready.target) < len(target):
+        notes.append(f"{len(target) - len(ready.target)} rows with gaps left out of training")
+    ready = Ready(*resampling.resampled(recipe, task, ready.values, ready.target, bool(preparation.natives)))
     if needs_codes(recipe.estimator) and task == "classification":
-        rows = _Rows(rows.values, np.searchsorted(labels, rows.target))
-    if recipe.estimator.startswith("catboost."):
-        validation, said = targets.known(validation, columns.target, task, labels)
-        notes += said
-        held = _held(validation, columns.target, task, preparation)
-        estimator = _fit_catboost(recipe, estimator, rows, held, preparation)
+        ready = Ready(ready.values, np.searchsorted(labels, ready.target))
+    if recipe.catboost:
+        held, more = _held(validation, of, labels, preparation, made)
+        estimator = _boosted(recipe, estimator, ready, held, preparation)
     else:
-        estimator = _fit(recipe, estimator, rows)
-        if recipe.accelerate:
-            notes = [estimators.fell_back(estimator) or notes[0], *notes[1:]]
-            estimator = estimators.plain(estimator)
+        estimator, more = _learned(of, estimator, made, ready)
+    notes = [*more, *notes[1:]] if recipe.accelerate and more else [*notes, *more]
     model = Model(preparation, columns.target, task, labels, recipe, estimator, _best_iteration(estimator))
-    left = [c.name for c in columns.features if c.name not in preparation.columns.names]
+    left = [c.name for c in columns.features if c.name not in kept.names]
     if left:
         notes.append(f"left out of the features: {', '.join(left)} (text, or dropped by train.features)")
     return Fitted(model, _curve(estimator), notes)
 
 
-def _prepared(
-    recipe: Recipe, columns: Columns, task: Task, train: "pa.Table", target: Array
-) -> tuple[Preparation, _Rows]:
-    """Fit the preprocessing on the training rows, and return it with the rows put through it."""
-    kept, groups = features.chosen(columns, recipe.features, recipe.estimator.startswith("catboost."))
-    categories = {c.name: levels(train, c) for c in kept if c.type in ("category", "text")}
-    values = matrix(train, kept, categories)
-    whole = features.whole_rows(values, groups)
-    if not whole.any():
-        raise TrainError(f"{PATH}: train.features: impute: drop_rows leaves no row to train on")
-    if not whole.all():
-        values, target = values[whole], target[whole]
-    transformer = features.preprocessing(recipe, task == "regression", groups, categories)
-    try:
-        seen = _called(recipe, "train.features", transformer.fit_transform, values, target)
-    except TrainError as error:
-        infinite = [repr(c.name) for place, c in enumerate(kept) if np.isinf(values[:, place]).any()]
-        where = f" (infinite: {', '.join(infinite)})" if infinite else ""
-        raise TrainError(f"{error}{where}") from error
-    outputs = naming.outputs(transformer, groups, categories)
-    preparation = Preparation(kept, categories, transformer, outputs, naming.natives(groups, outputs))
-    return preparation, _Rows(seen, target)
+def _planned(of: preparing.Chosen, cls: type, rows: int, labels: Sequence[Label]) -> Plan:
+    """Return how the table is held and fitted."""
+    width = sum(columnwise.widths(of.groups, of.categories))
+    size = memory.Size(rows, len(of.columns), width, len(labels))
+    return memory.plan(of.recipe, cls, size, columnwise.whole_key(of.recipe, of.groups))
 
 
 def _estimator(recipe: Recipe, task: Task) -> tuple[Any, list[str]]:
@@ -109,7 +98,7 @@ def _estimator(recipe: Recipe, task: Task) -> tuple[Any, list[str]]:
     settings = dict(recipe.hyperparameters)
     estimators.check(recipe.estimator, cls, settings)
     if recipe.resample == "class_weight":
-        weight = _class_weight(recipe, cls, task)
+        weight = resampling.class_weight(recipe, cls, task)
         if given := sorted(weight.keys() & settings.keys()):
             raise TrainError(f"{PATH}: train.resample: class_weight sets {given[0]}, and hyperparameters give it too")
         settings |= weight
@@ -120,93 +109,55 @@ def _estimator(recipe: Recipe, task: Task) -> tuple[Any, list[str]]:
     return estimator, []
 
 
-def _class_weight(recipe: Recipe, cls: type, task: Task) -> dict[str, Any]:
-    """Return the hyperparameter that weighs classes by their rarity."""
-    import inspect
-
-    known = inspect.signature(cls).parameters
-    for name, value in (("class_weight", "balanced"), ("auto_class_weights", "Balanced")):
-        if task == "classification" and name in known:
-            return {name: value}
-    raise TrainError(f"{PATH}: train.resample: {recipe.estimator} takes no class weights; take over, under or smote")
-
-
-def _resampled(recipe: Recipe, task: Task, rows: _Rows, preparation: Preparation) -> _Rows:
-    """Return the training rows with classes evened out."""
-    if recipe.resample in (None, "class_weight"):
-        return rows
-    if task == "regression":
-        raise TrainError(f"{PATH}: train.resample: evens out classes, and {recipe.estimator} predicts numbers")
-    from imblearn.over_sampling import SMOTE, RandomOverSampler
-    from imblearn.under_sampling import RandomUnderSampler
-
-    if recipe.resample == "smote":
-        rarest = int(np.unique(rows.target, return_counts=True)[1].min())
-        if preparation.natives:
-            raise TrainError(f"{PATH}: train.resample: smote cannot mix CatBoost's own categories; take over or under")
-        if rarest < 2:
-            raise TrainError(f"{PATH}: train.resample: smote needs 2 rows of each class, and one class has {rarest}")
-        sampler = SMOTE(random_state=recipe.seed, k_neighbors=min(5, rarest - 1))
-    else:
-        sampler = {"over": RandomOverSampler, "under": RandomUnderSampler}[str(recipe.resample)](
-            random_state=recipe.seed
-        )
-    return _Rows(*_called(recipe, "train.resample", sampler.fit_resample, rows.values, rows.target))
+def _held(
+    rows: Rows | None, of: preparing.Chosen, labels: list[Label], preparation: Preparation, made: Plan
+) -> tuple[Ready | None, list[str]]:
+    """Return validation rows put through the fitted preprocessing, those whose label training has, and a note."""
+    if rows is None or not rows.num_rows:
+        return None, []
+    found = targets.values(rows.read([of.target]), of.target, of.task)
+    known, said = targets.known(found, of.task, labels)
+    if known is not None and not known.any():
+        return None, said
+    if made.streamed:
+        return preparing.filled(preparation, rows, found, known, made), said
+    table = rows.read(preparation.columns)
+    if known is not None:
+        table, found = table.filter(known), found[known]
+    return Ready(preparation.transformed(table), found), said
 
 
-def _fit(recipe: Recipe, estimator: Any, rows: _Rows) -> Any:
-    """Return the fitted estimator, calibrated where that is asked for."""
-    if recipe.calibrate:
-        if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "decision_function"):
-            raise TrainError(f"{PATH}: train.calibrate: {recipe.estimator} has no scores of labels to calibrate")
-        from sklearn.calibration import CalibratedClassifierCV
-
-        # One estimator on all rows, calibrated by its cross-validated scores.
-        estimator = CalibratedClassifierCV(estimator, ensemble=False)
-    return _called(recipe, "train", estimator.fit, rows.values, rows.target)
-
-
-def _held(table: "pa.Table | None", target: Column, task: Task, preparation: Preparation) -> _Rows | None:
-    """Return validation rows, put through the fitted preprocessing."""
-    if table is None or not table.num_rows:
-        return None
-    return _Rows(preparation.transformed(table), targets.values(table, target, task))
-
-
-def _fit_catboost(recipe: Recipe, estimator: Any, rows: _Rows, held: _Rows | None, preparation: Preparation) -> Any:
-    """Fit CatBoost, with the validation rows choosing its best iteration."""
-    from catboost import Pool
-
+def _boosted(recipe: Recipe, estimator: Any, ready: Ready, held: Ready | None, preparation: Preparation) -> Any:
+    """Return CatBoost, fitted."""
     if recipe.calibrate:
         raise TrainError(f"{PATH}: train.calibrate: CatBoost's probabilities are its own; leave calibrate out")
-    pools = [Pool(preparation.arranged(r.values), r.target) for r in (rows, held) if r is not None]
-    for pool in pools:
-        pool.set_feature_names(preparation.arranged_names)
-    return _called(recipe, "train", estimator.fit, pools[0], eval_set=pools[1] if held is not None else None)
+    return boosting.fit(recipe, estimator, ready, held, preparation)
 
 
-def _called(recipe: Recipe, key: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call a library's fit, and say in one line what it refuses; the user's own estimator keeps its traceback."""
-    try:
-        return function(*args, **kwargs)
-    except Exception as error:
-        refused = isinstance(error, ValueError | TypeError | AttributeError) or type(error).__name__ == "CatBoostError"
-        if recipe.estimator.startswith("stages.") or not refused:
-            raise
-        what = f"{recipe.estimator} cannot be fitted: " if key == "train" else ""
-        raise TrainError(f"{PATH}: {key}: {what}{_first_line(error)}") from error
+def _learned(of: preparing.Chosen, estimator: Any, made: Plan, ready: Ready) -> tuple[Any, list[str]]:
+    """Return another estimator, fitted, and what is to be said about the fit."""
+    if made.way == "batches":
+        times = incremental.epochs(of.recipe, estimator)
+        said = [f"learned in batches of {incremental.BATCH:,} rows, {times} {'times' if times > 1 else 'time'} over"]
+        return incremental.fit(of.recipe, estimator, of.task, ready.values, ready.target), said
+    estimator = _calibrated(of.recipe, estimator)
+    called(of.recipe, "train", estimator.fit, ready.values, ready.target)
+    if not of.recipe.accelerate:
+        return estimator, []
+    fell = estimators.fell_back(estimator)
+    return estimators.plain(estimator), [fell] if fell else []
 
 
-def _first_line(said: object) -> str:
-    """Return the first line that a library says, at most 300 characters of it."""
-    line = next((line.strip() for line in str(said).splitlines() if line.strip()), type(said).__name__)
-    return line if len(line) <= 300 else f"{line[:297]}..."
+def _calibrated(recipe: Recipe, estimator: Any) -> Any:
+    """Return the estimator, to be calibrated where that is asked for."""
+    if not recipe.calibrate:
+        return estimator
+    if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "decision_function"):
+        raise TrainError(f"{PATH}: train.calibrate: {recipe.estimator} has no scores of labels to calibrate")
+    from sklearn.calibration import CalibratedClassifierCV
 
-
-def _warned(caught: Sequence[warnings.WarningMessage]) -> list[str]:
-    """Return what libraries warned of: a line for each, however often it was said."""
-    said = Counter(f"{warning.category.__name__}: {_first_line(warning.message)}" for warning in caught)
-    return [f"{line} ({times} times)" if times > 1 else line for line, times in said.items()]
+    # One estimator on all rows, calibrated by its cross-validated scores.
+    return CalibratedClassifierCV(estimator, ensemble=False)
 
 
 def _best_iteration(estimator: Any) -> int | None:

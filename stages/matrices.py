@@ -37,12 +37,6 @@ def matrix(table: "pa.Table", columns: Sequence[Column], categories: Mapping[str
     return values
 
 
-def levels(table: "pa.Table", column: Column) -> list[str]:
-    """Return the distinct texts of a category column, sorted, without the gap."""
-    texts = table.column(column.name).unique().to_pylist()
-    return sorted(text for text in texts if text is not None)
-
-
 def _numbers(values: Any, column: Column, known: Sequence[str]) -> Matrix:
     """Return a column's values as numbers (rows,)."""
     import pyarrow as pa

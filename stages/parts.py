@@ -1,18 +1,26 @@
 """The files of the parts: data/split/{train,validation,test}/part-000.parquet and on, near-equal in size."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stages.databases import connection, literal
 from stages.dealing import Parts, Rows
+from stages.files import scratch
 from stages.params import PATH
-from stages.tables import RAW, ROW, Columns, DataError, literal, quoted, write_parquet
+from stages.parquets import Writer
+from stages.reordering import reordered
+from stages.strata import width
+from stages.tables import RAW, Columns, DataError, rows_in
 
 if TYPE_CHECKING:
-    import duckdb
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -23,31 +31,27 @@ class Files:
     format: Literal["parquet", "csv"] = "parquet"
 
 
-def write(database: "duckdb.DuckDBPyConnection", columns: Columns, parts: Parts, folder: Path, files: Files) -> None:
+def write(columns: Columns, parts: Parts, folder: Path, files: Files) -> None:
     """Write the rows of each part, in the order given, to its files in `folder`; none for a part without rows.
 
     Raises:
         DataError: a part has fewer rows than files.
     """
     cuts = list(_cuts(parts, files.counts))
-    order = folder / "order.parquet"
-    _write_order(order, [rows for _, rows in cuts])
-    names = ", ".join(f"t.{quoted(c.name)}" for c in columns)
-    for number, (name, rows) in enumerate(cuts):
-        path = folder / f"{name}.{files.format}"
-        path.parent.mkdir(exist_ok=True)
-        query = (
-            f"SELECT {names} FROM read_parquet({literal(RAW)}) t JOIN read_parquet({literal(order)}) o "
-            f"ON t.{ROW} = o.row WHERE o.file = {number} ORDER BY o.place"
-        )
-        if files.format == "parquet":
-            write_parquet(database, query, path, columns)
-            written = _rows_in(path)
-        else:
-            (written,) = database.execute(f"COPY ({query}) TO {literal(path)} (FORMAT csv, HEADER true)").fetchall()[0]
-        if written != len(rows):
-            raise RuntimeError(f"{path} got {written} rows instead of {len(rows)}; {RAW} holds a row number twice")
-    order.unlink()
+    for name, _ in cuts:
+        (folder / name).parent.mkdir(exist_ok=True)
+    places = _places([rows for _, rows in cuts])
+    ends = np.cumsum([len(rows) for _, rows in cuts]).tolist()
+    with scratch(folder / "buckets") as buckets:
+        pieces = _pieces(reordered(RAW, places, buckets), ends)
+        for number, of_file in groupby(pieces, key=itemgetter(0)):
+            path = folder / f"{cuts[number][0]}.parquet"
+            with Writer(path, columns) as writer:
+                for _, piece in of_file:
+                    for batch in piece.to_batches():
+                        writer.write(batch)
+            if files.format == "csv":
+                _make_csv(path)
 
 
 def _cuts(parts: Parts, files: Mapping[str, int]) -> Iterator[tuple[str, Rows]]:
@@ -63,23 +67,32 @@ def _cuts(parts: Parts, files: Mapping[str, int]) -> Iterator[tuple[str, Rows]]:
             yield f"{part}/part-{number:03}", cut
 
 
-def _write_order(path: Path, cuts: list[Rows]) -> None:
-    """Write which row stands in which file and where.
-
-    Through a file, because DuckDB imports pandas when it is handed a table, and
-    from buffers, because pyarrow does when it is handed an array: 0.2 s.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = np.repeat(np.arange(len(cuts)), [len(rows) for rows in cuts])
-    columns = {"file": file, "place": np.arange(len(file)), "row": np.concatenate(cuts)}
-    arrays = [pa.Array.from_buffers(pa.int64(), len(file), [None, pa.py_buffer(c)]) for c in columns.values()]
-    pq.write_table(pa.Table.from_arrays(arrays, list(columns)), path)
+def _places(cuts: Sequence[Rows]) -> NDArray[Any]:
+    """Return the place of each row of the raw table when the cuts stand one after the other; -1 for one in none."""
+    total = sum(map(len, cuts))
+    places = np.full(rows_in(RAW), -1, dtype=width(total))
+    start = 0
+    for rows in cuts:
+        places[rows] = np.arange(start, start + len(rows), dtype=places.dtype)
+        start += len(rows)
+    return places
 
 
-def _rows_in(path: Path) -> int:
-    import pyarrow.parquet as pq
+def _pieces(tables: "Iterator[pa.Table]", ends: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":
+    """Yield the rows of each cut, with its number; `ends` are the rows up to the end of each."""
+    cut = start = 0
+    for table in tables:
+        end = start + table.num_rows
+        while cut < len(ends) and start < end:
+            stop = min(end, ends[cut])
+            yield cut, table.slice(start - end + table.num_rows, stop - start)
+            start = stop
+            cut += start == ends[cut]
 
-    rows: int = pq.read_metadata(path).num_rows
-    return rows
+
+def _make_csv(path: Path) -> None:
+    """Make a Parquet file one of CSV; DuckDB writes a text that is empty otherwise than a gap."""
+    with connection(path.parent) as database:
+        written = f"COPY (FROM read_parquet({literal(path)})) TO {literal(path.with_suffix('.csv'))}"
+        database.execute(f"{written} (FORMAT csv, HEADER true)")
+    path.unlink()

@@ -1,14 +1,20 @@
 """What a model says of the rows of a table, beside what was there."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages import hashes, models, tables, targets
+import numpy as np
+
+from stages import hashes, models, progress, tables, targets
+from stages.batches import Rows
 from stages.errors import UserError
 from stages.files import replacing
 from stages.models import Label, Model, ModelError
 from stages.scores import Predicted
-from stages.tables import Columns
+from stages.tables import ROW, Column, Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,9 +105,52 @@ def as_table(model: Model, table: "pa.Table", rows: Predicted) -> "pa.Table":
     return pa.table(columns)
 
 
-def write(table: "pa.Table", path: Path) -> None:
-    """Write predictions to a Parquet file."""
+def of_rows(model: Model, rows: Rows, positive: Label | None = None, path: Path | None = None) -> Predicted:
+    """Return the model's predictions, made a batch at a time; `path` is a file for them, a row group a batch.
+
+    Raises:
+        PredictionError: the estimator refuses the rows.
+        DataError: a file of theirs is damaged, or there is no row.
+    """
+    taken = [*model.columns, model.target]
+    numbered = [] if path is None or ROW in model.columns.names else [Column(ROW, "integer", "row")]
+    found, done = [], 0
+    with _written(path) as write, progress.step(f"predict {rows.where}", rows.num_rows) as report:
+        for table in rows.batches([*numbered, *taken]):
+            some = predicted(model, table, positive, rows.where)
+            if write:
+                write(as_table(model, table, some))
+            found.append(some)
+            done += table.num_rows
+            report(done)
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+@contextmanager
+def _written(path: Path | None) -> "Iterator[Callable[[pa.Table], None] | None]":
+    """Yield a function that writes tables to a Parquet file, one after the other; None without a path."""
+    if path is None:
+        yield None
+        return
     import pyarrow.parquet as pq
 
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+    with replacing(path) as partial, ExitStack() as stack:
+        writers: list[pq.ParquetWriter] = []
+
+        def write(table: "pa.Table") -> None:
+            if not writers:
+                writers.append(stack.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd")))
+            writers[0].write_table(table)
+
+        yield write
+
+
+def _joined(found: Sequence[Predicted]) -> Predicted:
+    """Return the predictions of several batches as one."""
+
+    def joined(name: str) -> Any:
+        values = [getattr(some, name) for some in found]
+        return None if values[0] is None else np.concatenate(values)
+
+    arrays = {name: joined(name) for name in ("actual", "predicted", "probabilities", "decision")}
+    return replace(found[0], **arrays)

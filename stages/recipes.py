@@ -1,8 +1,9 @@
 """How a model is made: the train section of params.yaml, kept beside the model that it made."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from stages import params
 from stages.errors import UserError
@@ -10,6 +11,27 @@ from stages.errors import UserError
 Impute = Literal["mean", "median", "most_frequent", "constant", "knn", "drop_rows", "none"]
 Encode = Literal["none", "onehot", "ordinal", "target", "native"]
 Part = Literal["year", "month", "day", "weekday", "hour"]
+
+
+_SIZES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def size_in_bytes(size: str) -> int:
+    """Return the bytes of a size such as 500MB, 4GB or 1.5 TB.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|TB)", size.strip())
+    count = int(float(found[1]) * _SIZES[found[2]]) if found else 0
+    if not count:
+        raise ValueError("must be a size such as 500MB, 4GB or 1.5TB")
+    return count
+
+
+def _size(size: str) -> str:
+    size_in_bytes(size)
+    return size
 
 
 class Treatment(params.Section):
@@ -59,6 +81,13 @@ class Recipe(params.Section):
     accelerate: bool = False  # by scikit-learn-intelex, where it supports the estimator
     allow_pickle: bool = False  # store an estimator that has no safe form
     seed: int = Field(default=0, ge=0, lt=2**32)  # for estimators that draw, unless random_state is given
+    memory: Annotated[str, AfterValidator(_size)] | None = None  # such as 4GB; default a share of the machine's
+    epochs: Annotated[int, Field(ge=1)] | None = None  # passes over a table that is learned in batches
+
+    @property
+    def catboost(self) -> bool:
+        """Whether the estimator is CatBoost's."""
+        return self.estimator.startswith("catboost.")
 
 
 class TrainError(UserError):

@@ -19,7 +19,11 @@ def values(table: "pa.Table", target: Column, task: Task) -> Array:
     """Return the target (rows,): text labels as str, whole numbers as int, the target of a regression as float64."""
     column = table.column(target.name)
     if target.type in ("category", "text"):
-        return np.asarray(column.to_pylist(), dtype=str)
+        # A text for each distinct one: a row's own would take a hundred bytes.
+        coded = column.dictionary_encode(null_encoding="encode").combine_chunks()
+        texts: Array = np.asarray(coded.dictionary.to_pylist() or [""], dtype=str)
+        labels: Array = texts[coded.indices.to_numpy(zero_copy_only=False)]
+        return labels
     dtype = np.int64 if task == "classification" and target.type == "integer" else np.float64
     return np.asarray(column.to_numpy(), dtype=dtype)
 
@@ -28,7 +32,11 @@ def learnable(table: "pa.Table", target: Column, task: Task, estimator: str) -> 
     """Return the target after refusing one that the estimator cannot learn."""
     if table.num_rows == 0:
         raise TrainError("data/split/train has no row to train on")
-    if gaps := table.column(target.name).null_count:
+    column = table.column(target.name)
+    gaps = column.null_count
+    if target.type == "number":
+        gaps = int(np.isnan(column.to_numpy()).sum())  # a gap is NaN there too
+    if gaps:
         raise TrainError(f"data/split/train: the target {target.name!r} is missing in {gaps} of {table.num_rows} rows")
     if target.type == "date" or (task == "regression" and target.type in ("category", "text")):
         does = "numbers" if task == "regression" else "classes"
@@ -54,15 +62,10 @@ def labels_of(target: Array, task: Task, column: Column) -> list[Label]:
     return labels
 
 
-def known(
-    table: "pa.Table | None", target: Column, task: Task, labels: list[Label]
-) -> tuple["pa.Table | None", list[str]]:
-    """Return the validation rows whose label training has, and what to say of the others."""
-    if table is None or task == "regression":
-        return table, []
-    found = values(table, target, task)
-    seen = np.isin(found, labels)
+def known(found: Array, task: Task, labels: list[Label]) -> tuple[Array | None, list[str]]:
+    """Return which validation rows (rows,) have a label that training has, None for all, and what to say of others."""
+    seen = np.isin(found, labels) if task == "classification" else np.ones(1, dtype=bool)
     if seen.all():
-        return table, []
+        return None, []
     strange = ", ".join(map(repr, np.unique(found[~seen]).tolist()))
-    return table.filter(seen), [f"validation rows of a label that train lacks ({strange}) do not choose the iteration"]
+    return seen, [f"validation rows of a label that train lacks ({strange}) do not choose the iteration"]

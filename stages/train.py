@@ -7,12 +7,14 @@ Writes  models/model/, reports/curves.csv
 
 The validation part, put through the fitted preprocessing, only chooses the
 best iteration of an estimator that boosts.  The same params and data give the
-same bytes.
+same bytes.  Only the columns that the recipe takes are read, and a table that
+does not fit into train.memory is held in a file or learned in batches.
 """
 
 from pathlib import Path
 
 from stages import command, fitting, models, params, tables
+from stages.batches import Part
 from stages.files import write_csv
 from stages.recipes import Recipe
 
@@ -34,9 +36,8 @@ def main() -> None:
     """Run the stage."""
     p = params.read("train", TrainParams)
     columns = tables.read_columns()
-    train = tables.read_part("train", columns)
-    validation = tables.read_part("validation", columns)
-    fitted = fitting.fit(p, columns, train, validation)
+    train = Part("train")
+    fitted = fitting.fit(p, columns, train, Part("validation"))
     models.save(fitted.model)
     write_curves(fitted.curve)
     for note in fitted.notes:
