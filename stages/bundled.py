@@ -71,6 +71,11 @@ _FILES = {"iris": "iris.csv", "wine": "wine_data.csv", "breast_cancer": "breast_
 Rows = Iterable[Sequence[float | int | str]]
 
 
+def names(name: str) -> list[str]:
+    """Return the names of a table's columns."""
+    return list(_COLUMNS[name])
+
+
 def write(name: str, path: Path) -> None:
     """Write a table of scikit-learn as CSV with a header; floats as the shortest text that gives them back.
 

@@ -2,7 +2,7 @@
 
     python -m stages.fetch
 
-Reads   fetch.source: a table of scikit-learn, or CSV or Parquet files
+Reads   fetch.source: a table of scikit-learn, CSV or Parquet files here or elsewhere, or a query
 Writes  data/raw.parquet, reports/data.json
 
 The same files and params give the same bytes.  Nothing here knows the target.
@@ -15,17 +15,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, field_validator, model_validator
+from pydantic import Discriminator, Field, PlainValidator, Tag, field_validator, model_validator
 
-from stages import bundled, casts, command, csvs, expressions, params, profiles, readers, sources, tables
+from stages import (
+    bundled,
+    casts,
+    command,
+    content,
+    csvs,
+    databases,
+    expressions,
+    guessing,
+    masking,
+    numbering,
+    params,
+    profiles,
+    readers,
+    remotes,
+    sources,
+    tables,
+)
+from stages.databases import quoted
 from stages.files import replacing, scratch, write_json
-from stages.tables import Column, DataError, quoted
+from stages.queries import Sql
+from stages.tables import Column, DataError
 
 if TYPE_CHECKING:
     import duckdb
 
 PROFILE = Path("reports/data.json")
 _BUNDLED = "sklearn:"
+_MANY_ROWS = 1_000_000  # of which nobody wants to wait for all to know the columns
 _OF_FILES = ("sha256", "columns", "header", "delimiter", "encoding", "decimal", "missing")
 
 
@@ -38,11 +58,23 @@ def _forced(value: Any) -> casts.Forced:
     raise ValueError(f"must be {', '.join(tables.TYPES)}, or a date's format as {{date: '%m/%d/%Y'}}")
 
 
+def _form(value: Any) -> str:
+    """Return which of the forms of `source` a value has; tags in brackets are not shown, see `params`."""
+    return "(sql)" if isinstance(value, dict | Sql) else "(list)" if isinstance(value, list) else "(name)"
+
+
+Source = Annotated[
+    Annotated[str, Tag("(name)")] | Annotated[list[str], Tag("(list)")] | Annotated[Sql, Tag("(sql)")],
+    Discriminator(_form),
+]
+
+
 class FetchParams(params.Section):
     """Which table, and how its files are written."""
 
-    source: str | list[str]  # sklearn:NAME, or a file, folder or glob; several in a list
-    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")  # of the files; see sources.digest
+    source: Source  # sklearn:NAME, a file, folder or glob, an address; several in a list; or a query
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")  # of the files; see content.digest
+    endpoint: str | None = Field(default=None, pattern="^https?://[^/@]+/?$")  # of S3, where it is not Amazon's
     columns: list[str] | None = None  # names of all columns, where the first line has none or to rename them
     header: bool | None = None  # whether the first line is no row; default: unless `columns` are given
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)  # default: found in the first line
@@ -56,9 +88,12 @@ class FetchParams(params.Section):
 
     @field_validator("source")
     @classmethod
-    def _is_known(cls, source: str | list[str]) -> str | list[str]:
+    def _is_known(cls, source: sources.Source) -> sources.Source:
         if not source or (isinstance(source, list) and not all(source)):
-            raise ValueError("must be sklearn:NAME or a path")
+            raise ValueError(f"must be sklearn:NAME, a path, {remotes.KINDS}, or {{sql: …}}")
+        for name in source if isinstance(source, list) else [source]:
+            if isinstance(name, str) and (fault := remotes.fault(name)):
+                raise ValueError(fault)
         if isinstance(source, str) and source.startswith(_BUNDLED):
             name = source.removeprefix(_BUNDLED)
             if name not in bundled.NAMES:
@@ -99,6 +134,8 @@ class FetchParams(params.Section):
             raise ValueError(f"keep and drop both name {', '.join(both)}")
         if self.bundled is not None and (given := [key for key in _OF_FILES if key in self.model_fields_set]):
             raise ValueError(f"{', '.join(given)}: for files only, and source is {self.source}")
+        if self.endpoint and not any(str(name).startswith("s3://") for name in sources.items_of(self.source)):
+            raise ValueError("endpoint: for s3:// only")
         return self
 
     @property
@@ -109,56 +146,69 @@ class FetchParams(params.Section):
         return None
 
     @property
+    def shown(self) -> str:
+        """The source for messages."""
+        return masking.masked(str(self.source)) if not isinstance(self.source, Sql) else self.source.shown
+
+    @property
     def form(self) -> csvs.Form:
         """How the cells of CSV files are written."""
         return csvs.Form(self.columns, self.header, self.delimiter, self.encoding, self.decimal)
 
 
-def fetch(p: FetchParams, raw: Path = tables.RAW) -> list[Column]:
-    """Write the table to `raw`, and return its columns; print what a reader may not expect of them.
+def fetch(p: FetchParams, raw: Path = tables.RAW) -> tuple[list[Column], list[content.Facts]]:
+    """Write the table to `raw`, and return its columns and what was read; print what a reader may not expect of them.
 
     Raises:
         DataError: the files are not what they must be.
         ParamsError: a key does not fit the table.
     """
-    with _arranged(p, raw) as (database, found, loaded):
+    with _loaded(p, raw) as (database, loaded, files):
         for line in loaded.notes:
             print(line)
-        if loaded.text:
-            texts = [c.name for c in found if c.type in ("category", "text") and c.name not in (*p.types, *p.derive)]
-            for line in casts.nearly_numbers(database, "cells", texts, p.form.decimal):
-                print(line)
-        names = ", ".join(quoted(c.name) for c in found)
-        numbered = f"SELECT row_number() OVER () - 1 AS {tables.ROW}, {names} FROM arranged"
         with replacing(raw) as partial:
-            tables.write_parquet(database, numbered, partial, [Column(tables.ROW, "integer", "row"), *found])
-    return found
+            found = _written(database, p, loaded, partial)
+            if loaded.text:
+                texts = [
+                    c.name for c in found if c.type in ("category", "text") and c.name not in (*p.types, *p.derive)
+                ]
+                written = f"read_parquet({databases.literal(partial)})"
+                for line in guessing.nearly_numbers(database, written, texts, p.form.decimal):
+                    print(line)
+    return found, [file.entry for file in files]
 
 
 def columns(p: FetchParams) -> list[Column]:
-    """Return the columns that the table will have; raises as `fetch` does."""
-    with _arranged(p, tables.RAW) as (_, found, _):
-        return found
+    """Return the columns that the table will have, those of a large one by a sample of its rows; raises as `fetch`."""
+    with _loaded(p, tables.RAW) as (database, loaded, _):
+        if loaded.rows > _MANY_ROWS:
+            found, _ = _arrange(database, p, loaded.guesses[0])
+            loaded.check_header(database, p.form, {c.name: c.type for c in found})
+            return found
+        with scratch(tables.RAW) as folder:
+            return _written(database, p, loaded, folder / tables.RAW.name)
 
 
 @contextmanager
-def _arranged(p: FetchParams, raw: Path) -> "Iterator[tuple[duckdb.DuckDBPyConnection, list[Column], readers.Loaded]]":
-    """Yield a database with the table as the view `arranged`, its columns, and what was loaded.
+def _loaded(
+    p: FetchParams, raw: Path
+) -> "Iterator[tuple[duckdb.DuckDBPyConnection, readers.Loaded, list[sources.File]]]":
+    """Yield a database with the source as the view `cells`, what was loaded, and of which files.
 
-    The database is shut off from all files but `raw` and what was loaded.
+    The database is shut off from all files but those beside `raw` and what was loaded.
     """
     import duckdb
 
-    with scratch(Path("data/fetch")) as left, tables.connection() as database:
+    with scratch(Path("data/fetch")) as left, databases.connection(left.resolve()) as database:
         folder = left.resolve()
-        database.execute(f"SET temp_directory={tables.literal(folder / 'spill')}")
-        loaded = _load(database, p, folder)
+        files = _files(p, folder)
+        loaded = _load(database, p, files, folder)
         expressions.shut_off(database, [folder, raw.parent.resolve()], loaded.paths)
         try:
-            found = _arrange(database, p, loaded.text)
-            loaded.check_header(database, p.form, {c.name: c.type for c in found})
-            yield database, found, loaded
+            yield database, loaded, files
         except duckdb.Error as error:
+            if loaded.cells is not None and "CSV Error" in str(error):
+                raise loaded.cells.fault(error) from None
             if not isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
                 expressions.find_failing(database, "FROM derived", p.derive)
                 if loaded.text:
@@ -166,29 +216,54 @@ def _arranged(p: FetchParams, raw: Path) -> "Iterator[tuple[duckdb.DuckDBPyConne
             raise DataError(f"{loaded.shown}: {str(error).strip().splitlines()[0]}") from None
 
 
-def _load(database: "duckdb.DuckDBPyConnection", p: FetchParams, folder: Path) -> readers.Loaded:
-    """Make the source the view `cells`."""
+def _written(database: "duckdb.DuckDBPyConnection", p: FetchParams, loaded: readers.Loaded, path: Path) -> list[Column]:
+    """Write all rows, and return the columns as all rows have them."""
+    import duckdb
+
+    for guess in loaded.guesses:
+        found, query = _arrange(database, p, guess)
+        loaded.check_header(database, p.form, {c.name: c.type for c in found})
+        try:
+            return numbering.write(database, query, guessing.Kinds(found, p.types), path, loaded.rows)
+        except duckdb.Error as error:
+            if casts.MISFIT in str(error):
+                _check_forced(database, p)
+            if casts.MISGUESSED not in str(error):
+                raise
+    raise AssertionError("all cells were asked for their types, and one is of another")
+
+
+def _files(p: FetchParams, folder: Path) -> list[sources.File]:
+    """Return the files of the source; those that are not here already are put into `folder`."""
+    if p.bundled is None:
+        return sources.find(p.source, p.sha256, folder, p.endpoint)
+    path = folder / "bundled.csv"
+    bundled.write(p.bundled, path)
+    return content.hashed([sources.File(p.shown, path)])
+
+
+def _load(
+    database: "duckdb.DuckDBPyConnection", p: FetchParams, files: Sequence[sources.File], folder: Path
+) -> readers.Loaded:
+    """Make the files the view `cells`."""
     if p.bundled is not None:
-        path = folder / "bundled.csv"
-        bundled.write(p.bundled, path)
-        return readers.load(database, [sources.File(str(p.source), path)], csvs.Form(), (), folder)
-    files = sources.find(p.source, p.sha256)
+        return readers.load(database, files, csvs.Form(), (), folder)
     return readers.load(database, files, p.form, p.missing, folder)
 
 
-def _arrange(database: "duckdb.DuckDBPyConnection", p: FetchParams, text: bool) -> list[Column]:
-    """Make the view `cells` the view `arranged`, and return its columns: typed, derived, kept and dropped.
+def _arrange(database: "duckdb.DuckDBPyConnection", p: FetchParams, guess: str | None) -> tuple[list[Column], str]:
+    """Return the columns of the view `cells`, typed, derived, kept and dropped, and the query of its rows.
 
-    `text`: the cells are text, whose types are to be found.
+    `guess`: the table that types are told from, where the cells are text.
     """
     found = list(casts.described(database, "FROM cells"))
     _check_known(p, [*found, *p.derive])
-    source_types = {name: forced for name, forced in p.types.items() if name in found}
-    known, query = casts.cast(database, "cells", source_types, p.decimal, guess=text)
-    database.execute(f"CREATE VIEW typed AS {query}")
-    database.execute(f"CREATE VIEW derived AS {expressions.derived(database, 'typed', found, p.derive)}")
-    derived_types = {name: forced for name, forced in p.types.items() if name not in found}
-    more, query = casts.cast(database, "derived", derived_types)
+    of_source = {name: forced for name, forced in p.types.items() if name in found}
+    known, query = casts.cast(database, "cells", of_source, p.decimal, guess)
+    database.execute(f"CREATE OR REPLACE VIEW typed AS {query}")
+    database.execute(f"CREATE OR REPLACE VIEW derived AS {expressions.derived(database, 'typed', found, p.derive)}")
+    of_derived = {name: forced for name, forced in p.types.items() if name not in found}
+    more, query = casts.cast(database, "derived", of_derived)
     by_name = {c.name: c for c in (*more, *known)}
     kept = [name for name in p.keep or (*found, *p.derive) if name not in p.drop]
     if not kept:
@@ -201,8 +276,14 @@ def _arrange(database: "duckdb.DuckDBPyConnection", p: FetchParams, text: bool) 
     if nested := [name for name in kept if name not in by_name]:
         kind = casts.described(database, "FROM derived")[nested[0]]
         raise DataError(f"the column {nested[0]!r} is {kind}, which no table has here; add it to fetch.drop")
-    database.execute(f"CREATE VIEW arranged AS SELECT {', '.join(map(quoted, kept))} FROM ({query})")
-    return casts.settled(database, "arranged", [by_name[name] for name in kept], p.types)
+    return [by_name[name] for name in kept], f"SELECT {', '.join(map(quoted, kept))} FROM ({query})"
+
+
+def _check_forced(database: "duckdb.DuckDBPyConnection", p: FetchParams) -> None:
+    """Raise DataError for the first value that is not of the type that params give its column."""
+    names = casts.described(database, "FROM cells")
+    casts.check_forced(database, "cells", {n: forced for n, forced in p.types.items() if n in names}, p.decimal)
+    casts.check_forced(database, "derived", {n: forced for n, forced in p.types.items() if n not in names})
 
 
 def _check_known(p: FetchParams, names: Sequence[str]) -> None:
@@ -219,16 +300,16 @@ def _check_known(p: FetchParams, names: Sequence[str]) -> None:
 def main() -> None:
     """Run the stage."""
     p = params.read("fetch", FetchParams)
-    columns = fetch(p)
+    columns, read = fetch(p)
     profile = profiles.profile(tables.RAW, columns)
-    write_json(PROFILE, profile)
+    write_json(PROFILE, {"source": read, **profile})
     for column in profile["by_column"]:
         if infinite := column.get("infinite"):
             print(
                 f"{column['name']}: {infinite} values are infinite, as inf and what is too large for a number (1e400)"
             )
     kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(c.type for c in columns).items())
-    print(f"{p.source}: {profile['rows']} rows x {len(columns)} columns ({kinds}) -> {tables.RAW}")
+    print(f"{p.shown}: {profile['rows']} rows x {len(columns)} columns ({kinds}) -> {tables.RAW}")
 
 
 if __name__ == "__main__":

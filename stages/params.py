@@ -6,6 +6,7 @@ DVC recorded.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,6 +116,8 @@ def _key(section: str, loc: Iterable[int | str]) -> str:
     """Return the dotted path of a fault as it stands in the file."""
     path = section
     for step in loc:
+        if isinstance(step, str) and step.startswith("("):
+            continue  # which of several forms the value has
         path += f"[{step}]" if isinstance(step, int) else f".{step}"
     return path
 
@@ -141,4 +144,5 @@ def shown(value: Any) -> str:
     """Return a value for a message: text in quotes, at most 80 characters, YAML's words for its own."""
     words = {None: "nothing", True: "true", False: "false"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    text = re.sub(r"://[^/\s@'\"]*@", "://***@", text)  # a password in an address
     return text if len(text) <= 80 else text[:77] + "..."

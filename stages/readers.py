@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages import casts, csvs
+from stages import casts, csvs, guessing, rules
+from stages.databases import limit, literal, quoted
 from stages.params import ParamsError
 from stages.sources import File
-from stages.tables import DataError, Type, literal, quoted
+from stages.tables import DataError, Type
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,6 +24,7 @@ class Loaded:
 
     shown: str  # the files for messages
     paths: Sequence[Path]  # the files that the view reads
+    rows: int  # for CSV with quotes or empty lines at most so many
     cells: csvs.Cells | None  # None where the files are Parquet
     notes: Sequence[str] = ()  # lines about columns that are left out
 
@@ -31,13 +33,18 @@ class Loaded:
         """Whether every cell is text, whose type is to be found."""
         return self.cells is not None
 
+    @property
+    def guesses(self) -> "tuple[str | None, ...]":
+        """The tables to tell the types of text cells from: a sample, and where that is misleading, all of them."""
+        return ("sample", "cells") if self.text else (None,)
+
     def check_header(self, database: "duckdb.DuckDBPyConnection", form: csvs.Form, types: Mapping[str, Type]) -> None:
         """Raise DataError where a first line was taken for names and looks like a row, or the other way round."""
         if self.cells is None or form.header is not None:
             return
         named = dict(zip(self.cells.names, self.cells.first, strict=True))
         if form.columns is None:
-            rows = [n for n in named if types.get(n) in ("integer", "number") and casts.is_number(n, form.decimal)]
+            rows = [n for n in named if types.get(n) in ("integer", "number") and rules.is_number(n, form.decimal)]
             if rows:
                 raise DataError(
                     f"{self.cells.texts[0].shown}: the first line looks like a row and would be lost: {rows[0]!r} "
@@ -45,8 +52,8 @@ class Loaded:
                 )
             return
         texts = [n for n in named if types.get(n) in ("category", "text")]
-        words = [n for n in texts if named[n] and not casts.is_number(named[n], form.decimal)]
-        if words and (odd := casts.first_is_odd(database, "cells", words, form.decimal)):
+        words = [n for n in texts if named[n] and not rules.is_number(named[n], form.decimal)]
+        if words and (odd := guessing.first_is_odd(database, "sample", words, form.decimal)):
             raise DataError(
                 f"{self.cells.texts[0].shown}: the first line looks like a header: {named[odd]!r} stands over numbers; "
                 "add to params.yaml: fetch.header: true if it is one, else false"
@@ -66,12 +73,20 @@ def load(
     shown = files[0].shown if len(files) == 1 else f"{files[0].shown} and {len(files) - 1} more"
     if not parquet:
         cells = csvs.read([(file.shown, file.path) for file in files], form, folder)
-        path = _load_csv(database, cells, missing, folder)
-        return Loaded(shown, [path], cells, list(cells.left_out().values()))
+        _load_csv(database, cells, missing, folder)
+        rows = sum(text.lines for text in cells.texts)
+        return Loaded(shown, [text.path for text in cells.texts], rows, cells, list(cells.left_out().values()))
     if len(parquet) != len(files):
         other = next(file.shown for file in files if file.path not in parquet)
         raise DataError(f"{other}: is not Parquet, as {parquet[0]} is; the files must agree")
-    return Loaded(shown, parquet, None, _load_parquet(database, files, form, missing))
+    notes = _load_parquet(database, files, form, missing)
+    return Loaded(shown, parquet, _rows(database), None, notes)
+
+
+def _rows(database: "duckdb.DuckDBPyConnection") -> int:
+    """Return how many rows the files have."""
+    found = database.execute("SELECT count(*) FROM cells").fetchone()
+    return int(found[0]) if found else 0
 
 
 def _is_parquet(path: Path) -> bool:
@@ -80,23 +95,23 @@ def _is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1" or path.suffix.lower() in (".parquet", ".pq")
 
 
-def _load_csv(database: "duckdb.DuckDBPyConnection", cells: csvs.Cells, missing: Sequence[str], folder: Path) -> Path:
-    """Parse CSV once, and return the Parquet file of its cells that the view reads."""
+def _load_csv(database: "duckdb.DuckDBPyConnection", cells: csvs.Cells, missing: Sequence[str], folder: Path) -> None:
+    """Make the view of CSV files, which parses them at each query, and the table `sample` of some of its rows."""
     import duckdb
 
-    parsed = folder / "cells.parquet"
+    query = cells.query(missing)
+    limit(database, len(cells.names))
     try:
-        copied = database.execute(f"COPY ({cells.query(missing)}) TO {literal(parsed)} (FORMAT parquet)").fetchone()
+        if not database.execute(f"{query} LIMIT 1").fetchone():
+            raise DataError(f"{cells.texts[0].shown}: has a header and no row")
+        last = len(cells.names) - 1
+        if not cells.names[last] and database.execute(f"FROM ({query}) WHERE c{last} IS NOT NULL LIMIT 1").fetchone():
+            csvs.check_names(f"{cells.texts[0].shown}: the first line", cells.names, [1])
+        sample = cells.sample(missing, folder)
+        database.execute(f"CREATE TABLE sample AS SELECT {cells.named()} FROM ({sample})")
     except duckdb.InvalidInputException as error:
         raise cells.fault(error) from None
-    if not copied or not copied[0]:
-        raise DataError(f"{cells.texts[0].shown}: has a header and no row")
-    source = f"FROM read_parquet({literal(parsed)})"
-    last = len(cells.names) - 1
-    if not cells.names[last] and database.execute(f"{source} WHERE c{last} IS NOT NULL LIMIT 1").fetchone():
-        csvs.check_names(f"{cells.texts[0].shown}: the first line", cells.names, [1])
-    database.execute(f"CREATE VIEW cells AS SELECT {cells.named()} {source}")
-    return parsed
+    database.execute(f"CREATE VIEW cells AS SELECT {cells.named()} FROM ({query})")
 
 
 def _load_parquet(
@@ -116,6 +131,7 @@ def _load_parquet(
             reason = str(error).strip().splitlines()[0]
             raise DataError(f"{file.shown}: cannot be read as Parquet, it is cut off or damaged: {reason}") from None
     (one, types), *others = found.items()
+    limit(database, len(types))
     for other, its in others:
         if its != types:
             differing = next((n for n in (*types, *its) if types.get(n) != its.get(n)), "another order")
@@ -128,7 +144,7 @@ def _load_parquet(
         raise ParamsError(f"params.yaml: fetch.columns: has {len(names)} names, {one} has {len(types)} columns")
     csvs.check_names(one, names)
     cells = (
-        f"{csvs.stripped(quoted(old), missing) if kind in ('VARCHAR', 'ENUM') else quoted(old)} AS {quoted(new)}"
+        f"{csvs.stripped(quoted(old), ['', *missing]) if kind in ('VARCHAR', 'ENUM') else quoted(old)} AS {quoted(new)}"
         for (old, kind), new in zip(types.items(), names, strict=True)
     )
     paths = ", ".join(literal(file.path) for file in files)

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from stages.databases import connection, literal, quoted
 from stages.errors import UserError
 from stages.files import write_json
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
 Type = Literal["integer", "number", "category", "text", "date"]
@@ -46,7 +46,8 @@ ARROW: dict[Type, str] = {
     "text": "string",
     "date": "timestamp[us]",
 }
-_METADATA = "trialtree"  # key of the types in a Parquet file's metadata
+METADATA = "trialtree"  # key of the types in a Parquet file's metadata
+REPEATED = "trialtree.repeated"  # key of how many rows repeat an earlier one
 
 
 class DataError(UserError):
@@ -103,48 +104,11 @@ class Columns(tuple[Column, ...]):
         return Columns(replace(column, role=roles.get(column.name, column.role)) for column in self)
 
 
-def quoted(name: str) -> str:
-    """Return a column's name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+def rows_in(path: Path) -> int:
+    """Return how many rows a Parquet file has."""
+    import pyarrow.parquet as pq
 
-
-def literal(text: str | Path) -> str:
-    """Return a text or path as an SQL string."""
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-@contextmanager
-def connection() -> "Iterator[duckdb.DuckDBPyConnection]":
-    """Yield an empty in-memory DuckDB that keeps the order of rows and loads no extension."""
-    import duckdb
-
-    settings = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "allow_community_extensions": "false",
-        "preserve_insertion_order": "true",
-        "enable_progress_bar": "false",
-        "TimeZone": "UTC",
-    }
-    database = duckdb.connect(":memory:")
-    try:
-        for name, value in settings.items():
-            database.execute(f"SET {name}={literal(value)}")
-        yield database
-    finally:
-        database.close()
-
-
-def write_parquet(database: "duckdb.DuckDBPyConnection", query: str, path: Path, columns: Iterable[Column]) -> None:
-    """Write a query's rows, in its order, to one Parquet file that carries the columns' types.
-
-    `path` is written in place: callers go through `files.replacing`.
-    """
-    types = json.dumps({column.name: column.type for column in columns}, ensure_ascii=False)
-    database.execute(
-        f"COPY ({query}) TO {literal(path)} "
-        f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_METADATA}: {literal(types)}}})"
-    )
+    return int(pq.read_metadata(path).num_rows)
 
 
 def raw_columns(path: Path = RAW) -> Columns:
@@ -153,9 +117,20 @@ def raw_columns(path: Path = RAW) -> Columns:
     Raises:
         DataError: the file is missing, cut off or not fetch's.
     """
+    types: dict[str, Type] = _noted(path, METADATA)
+    return Columns(Column(name, type_, "row" if name == ROW else "feature") for name, type_ in types.items())
+
+
+def raw_repeated(path: Path = RAW) -> int:
+    """Return how many rows of data/raw.parquet repeat an earlier one in all columns; raises as `raw_columns`."""
+    return int(_noted(path, REPEATED))
+
+
+def _noted(path: Path, key: str) -> Any:
+    """Return an entry of a Parquet file's own metadata."""
     import duckdb
 
-    query = f"SELECT decode(value) FROM parquet_kv_metadata({literal(path)}) WHERE decode(key) = {literal(_METADATA)}"
+    query = f"SELECT decode(value) FROM parquet_kv_metadata({literal(path)}) WHERE decode(key) = {literal(key)}"
     if not path.exists():
         raise DataError(f"{path} is not here; `dvc repro fetch` makes it")
     with connection() as database:
@@ -165,9 +140,7 @@ def raw_columns(path: Path = RAW) -> Columns:
             raise DataError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
     if found is None:
         raise DataError(f"{path} does not carry the types of its columns; `dvc repro --force fetch` makes it anew")
-    return Columns(
-        Column(name, type_, "row" if name == ROW else "feature") for name, type_ in json.loads(found[0]).items()
-    )
+    return json.loads(found[0])
 
 
 def write_columns(path: Path, columns: Iterable[Column]) -> None:
@@ -198,6 +171,13 @@ def part_files(part: str, folder: Path = SPLIT) -> list[Path]:
     return sorted((folder / part).glob("part-*"), key=lambda path: (len(path.name), path.name))
 
 
+def schema(columns: Sequence[Column]) -> "pa.Schema":
+    """Return the columns as Arrow holds them: int64, double, string or timestamp."""
+    import pyarrow as pa
+
+    return pa.schema([(c.name, pa.type_for_alias(ARROW[c.type])) for c in columns])
+
+
 def read_part(part: str, columns: Sequence[Column], folder: Path = SPLIT) -> "pa.Table":
     """Return the rows of a part, in the order in which split dealt them, with the columns asked for.
 
@@ -209,40 +189,99 @@ def read_part(part: str, columns: Sequence[Column], folder: Path = SPLIT) -> "pa
     """
     import pyarrow as pa
 
-    schema = pa.schema([(c.name, pa.type_for_alias(ARROW[c.type])) for c in columns])
-    files = part_files(part, folder)
+    wanted, files = schema(columns), part_files(part, folder)
     if not files:
-        return schema.empty_table()
+        return wanted.empty_table()
     if files[0].suffix != ".parquet":
-        return _read_csv(files, schema, folder)
-    try:
-        return pa.concat_tables(_read_parquet(path, schema) for path in files)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{folder / part} cannot be read: {_first_line(error)}") from None
+        return pa.concat_tables([wanted.empty_table(), *csv_batches(files, wanted, folder)])
+    return pa.concat_tables(_read_parquet(path, wanted) for path in files)
 
 
-def _read_parquet(path: Path, schema: "pa.Schema") -> "pa.Table":
-    """Return the columns of one file; pyarrow without its dataset module, whose import costs more than the reading."""
+def parquet_batches(path: Path, wanted: "pa.Schema") -> "Iterator[pa.Table]":
+    """Yield the columns of one file, some rows at a time.
+
+    Raises:
+        DataError: the file is damaged or lacks a column.
+    """
+    import pyarrow as pa
+
+    with _parquet(path) as file:
+        _refuse_lacking(path, file.schema_arrow.names, wanted)
+        for batch in file.iter_batches(columns=wanted.names):
+            yield pa.table(batch).select(wanted.names).cast(wanted)
+
+
+def parquet_rows(path: Path) -> int:
+    """Return how many rows a file says it holds.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    with _parquet(path) as file:
+        count: int = file.metadata.num_rows
+    return count
+
+
+def _read_parquet(path: Path, wanted: "pa.Schema") -> "pa.Table":
+    """Return the columns of one file."""
+    with _parquet(path) as file:
+        _refuse_lacking(path, file.schema_arrow.names, wanted)
+        return file.read(columns=wanted.names).select(wanted.names).cast(wanted)
+
+
+@contextmanager
+def _parquet(path: Path) -> "Iterator[Any]":
+    """Yield an open file; pyarrow without its dataset module, whose import costs more than the reading."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        found = set(file.schema_arrow.names)
-        for name in schema.names:
-            if name not in found:
-                raise DataError(f"{path} has no column {name!r}; it has: {', '.join(file.schema_arrow.names)}")
-        return file.read(columns=schema.names).select(schema.names).cast(schema)
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
 
 
-def _read_csv(files: Sequence[Path], schema: "pa.Schema", folder: Path) -> "pa.Table":
-    """Return the columns of CSV files; DuckDB tells an empty text from a gap."""
+def _refuse_lacking(path: Path, found: Sequence[str], wanted: "pa.Schema") -> None:
+    """Refuse a file that lacks a column."""
+    for name in wanted.names:
+        if name not in found:
+            raise DataError(f"{path} has no column {name!r}; it has: {', '.join(found)}")
+
+
+def csv_batches(files: Sequence[Path], wanted: "pa.Schema", folder: Path) -> "Iterator[pa.Table]":
+    """Yield the columns of CSV files, some rows at a time; DuckDB tells an empty text from a gap.
+
+    Raises:
+        DataError: a file is damaged.
+    """
     import duckdb
+    import pyarrow as pa
 
-    names = ", ".join(quoted(name) for name in schema.names)
+    names = ", ".join(quoted(name) for name in wanted.names)
     with connection() as database:
         try:
-            return database.sql(f"SELECT {names} FROM {_reader(files, folder)}").to_arrow_table().cast(schema)
+            query = database.sql(f"SELECT {names} FROM {_reader(files, folder)}")
+            for batch in query.to_arrow_reader(65_536):
+                yield pa.table(batch).cast(wanted)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise DataError(f"{files[0].parent} cannot be read: {_first_line(error)}") from None
+
+
+def csv_rows(files: Sequence[Path], folder: Path) -> int:
+    """Return how many rows CSV files hold.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    import duckdb
+
+    with connection() as database:
+        try:
+            found = database.execute(f"SELECT count(*) FROM {_reader(files, folder)}").fetchone()
         except duckdb.Error as error:
             raise DataError(f"{files[0].parent} cannot be read: {_first_line(error)}") from None
+    return int(found[0]) if found else 0
 
 
 def _reader(files: Sequence[Path], folder: Path) -> str:

@@ -4,17 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stages import tables
+from stages import casts, databases, guessing, numbering, tables
 from stages.tables import Column
 
 
 def raw(select: str, **types: tables.Type) -> None:
     """Write data/raw.parquet from an SQL query without row numbers, with the types of its columns."""
-    columns = [Column(tables.ROW, "integer", "row"), *(Column(name, type_) for name, type_ in types.items())]
+    columns = [Column(name, type_) for name, type_ in types.items()]
     tables.RAW.parent.mkdir(exist_ok=True)
-    with tables.connection() as database:
-        numbered = f"SELECT row_number() OVER () - 1 AS row, * FROM ({select})"
-        tables.write_parquet(database, numbered, tables.RAW, columns)
+    with databases.connection() as database:
+        (rows,) = database.execute(f"SELECT count(*) FROM ({select})").fetchall()[0]
+        given = {name: casts.Forced(type_) for name, type_ in types.items()}
+        numbering.write(database, select, guessing.Kinds(columns, given), tables.RAW, rows)
 
 
 def write_params(**sections: Any) -> None:

@@ -50,7 +50,7 @@ def put(content: bytes | str, name: str = "t.csv") -> str:
 def ran(source: Any, **section: Any) -> pa.Table:
     """Fetch as the stage does, and return data/raw.parquet without the row number, which is checked."""
     p = params.parse("fetch", {"source": source, **section}, fetch.FetchParams)
-    found = fetch.fetch(p)
+    found, _ = fetch.fetch(p)
     assert list(tables.raw_columns()) == [tables.Column("row", "integer", "row"), *found]
     table = pq.read_table(tables.RAW, partitioning=None)
     assert table["row"].to_pylist() == list(range(len(table)))
@@ -97,7 +97,7 @@ def test_a_table_of_scikit_learn_has_its_very_values(name: str) -> None:
 
 
 def test_fetching_iris_imports_no_heavy_library() -> None:
-    heavy = "{'sklearn', 'pandas', 'mlflow', 'pyarrow', 'scipy', 'catboost'}"
+    heavy = "{'sklearn', 'pandas', 'mlflow', 'scipy', 'catboost'}"
     script = f"import sys; from stages import fetch; fetch.main(); print({heavy} & set(sys.modules))"
     Path("params.yaml").write_text("fetch:\n  source: sklearn:iris\n", encoding="utf-8")
     done = subprocess.run(
@@ -240,7 +240,7 @@ def test_a_value_that_is_not_of_the_forced_type_is_named(column: str, forced: An
     assert line(source, types={column: forced}) == f"params.yaml: fetch.types.{column}: {said}"
 
 
-@pytest.mark.parametrize("name", ["n", "row", "value", "wrong", "found"])
+@pytest.mark.parametrize("name", ["n", "hash", "value", "wrong", "found"])
 def test_a_column_of_any_name_is_forced(name: str) -> None:
     assert line(put(f"{name},b\n1,2\nx,2\n"), types={name: "integer"}) == (
         f"params.yaml: fetch.types.{name}: must be integer, row 1 (from 0) holds 'x'"
@@ -621,8 +621,9 @@ def test_a_file_that_is_not_there_is_said() -> None:
         "data/source/t.csv is not here, but data/source/t.csv.dvc is: `dvc pull data/source/t.csv` brings it"
     )
     assert line("data/source/*.json") == "params.yaml: fetch.source: no file matches 'data/source/*.json'"
-    assert line("https://example.org/t.csv") == (
-        "params.yaml: fetch.source: must be sklearn:NAME or a path, got 'https://example.org/t.csv'"
+    assert line("ftp://me:secret@example.org/t.csv") == (
+        "params.yaml: fetch.source: must be sklearn:NAME, a path, https://…, s3://…, dvc:REPOSITORY#PATH@REVISION, "
+        "openml:NUMBER, got 'ftp://***@example.org/t.csv'"
     )
 
 
@@ -643,14 +644,15 @@ def test_a_table_elsewhere_is_pinned_by_its_hash(tmp_path: Path) -> None:
     pin = hashlib.sha256(b"a,b\n1,2\n").hexdigest()
     assert line("elsewhere/t.csv") == (
         "params.yaml: fetch.sha256: is required for a path outside data/source/, which DVC does not watch; "
-        f"add: sha256: {pin}"
+        f"`trialtree data update` writes it: {pin}"
     )
     assert ran(str(outside), sha256=pin).to_pylist() == ran("elsewhere/t.csv", sha256=pin.upper()).to_pylist()
     tables.RAW.unlink()
     outside.write_text("a,b\n1,3\n", encoding="utf-8")
     now = hashlib.sha256(b"a,b\n1,3\n").hexdigest()
     assert line("elsewhere/t.csv", sha256=pin) == (
-        f"params.yaml: fetch.sha256: is {pin}, but the hash of elsewhere/t.csv is {now}"
+        f"params.yaml: fetch.sha256: elsewhere/t.csv: changed since it was pinned: the hash is {now}, pinned is {pin}; "
+        "`trialtree data update` takes the new one"
     )
 
 
@@ -770,6 +772,7 @@ def test_the_profile_says_what_the_table_holds() -> None:
     Path("params.yaml").write_text(f"fetch:\n  source: {source}\n", encoding="utf-8")
     fetch.main()
     assert json.loads(fetch.PROFILE.read_text(encoding="utf-8")) == {
+        "source": [{"source": "data/source/t.csv", "bytes": len((SOURCE / "t.csv").read_bytes())}],
         "rows": 5,
         "columns": 4,
         "repeated_rows": 2,

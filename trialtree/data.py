@@ -1,25 +1,27 @@
-"""Put tables under data/source/ and under DVC, and make them the source of params.yaml."""
+"""Make tables the source of params.yaml: files under data/source/ and DVC, or addresses, pinned by a hash."""
 
-import fcntl
 import filecmp
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from io import StringIO
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from stages import fetch, params, sources
+from stages import fetch, params, remotes, sources
 from stages.errors import UserError
 from stages.files import replacing, replacing_folder
+from trialtree import editing, pins
 
 FOLDER = Path(sources.TRACKED)
-_DVC = Path(".dvc")
+
+
+def add_all(tables: Sequence[str], here: Path, endpoint: str | None = None) -> list[str]:
+    """Do `add` of paths, relative to `here`, or `add_remote` of addresses; return what to print."""
+    away = [name for name in tables if remotes.is_remote(name)]
+    if away and len(away) < len(tables):
+        raise UserError("add files or addresses, not both at once: a hash pins the ones, DVC the others")
+    if endpoint and not away:
+        raise UserError("--endpoint is for s3:// only")
+    return add_remote(away, endpoint) if away else add([here / name for name in tables])
 
 
 def add(paths: Sequence[Path]) -> list[str]:
@@ -30,42 +32,56 @@ def add(paths: Sequence[Path]) -> list[str]:
     Raises:
         UserError: a path is not there, another table has its name, or DVC refuses it.
     """
-    if not (sources.DVC_YAML.exists() and params.PATH.exists()):
-        raise UserError(f"{sources.DVC_YAML} and {params.PATH} are not here; run this in the repository's top folder")
-    with _alone():
+    with editing.alone():
         return _add(paths)
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Keep every other `data add` in this repository waiting until the block ends."""
-    if not _DVC.is_dir():
-        raise UserError(f"{_DVC} is not here; `dvc init` makes it")
-    lock = _DVC / "tmp" / "trialtree-data-add.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def add_remote(names: Sequence[str], endpoint: str | None = None) -> list[str]:
+    """Make addresses the source of this repository, pinned as it is now, and return what to print as `add` does.
+
+    Raises:
+        UserError: an address is none, or what it names cannot be had.
+    """
+    with editing.alone():
+        dvc_yaml, params_yaml = editing.load(sources.DVC_YAML), editing.load(params.PATH)
+        left = _point(params_yaml, names)
+        if any(name.startswith("s3://") for name in names):
+            endpoint = endpoint or params_yaml["fetch"].get("endpoint")
+        else:
+            params_yaml["fetch"].pop("endpoint", None)
+        source = {"source": params_yaml["fetch"]["source"], "endpoint": endpoint}
+        p = params.parse("fetch", source, fetch.FetchParams)
+        found, _ = pins.digest(p.source, p.endpoint)
+        depend(dvc_yaml, [])
+        editing.save(sources.DVC_YAML, editing.text(dvc_yaml))
+        written = editing.text(params_yaml)
+        if endpoint:
+            written = editing.with_key(written, "endpoint", endpoint)
+        editing.save(params.PATH, editing.with_key(written, "sha256", found))
+        return [f"{p.shown}: fetch.source of params.yaml, pinned by fetch.sha256", *left, *_next(params_yaml)]
 
 
 def _add(paths: Sequence[Path]) -> list[str]:
     """Do what `add` says."""
     for path in (sources.DVC_YAML, params.PATH):
-        _load(path)  # raises before anything is done
+        editing.load(path)  # raises before anything is done
     places = [_place(path) for path in paths]
     if repeated := next((place for place in places if places.count(place) > 1), None):
         raise UserError(f"two of the files are called {repeated.name}; rename one")
     for path, place in zip(paths, places, strict=True):
         _bring(path, place)
     names = [place.as_posix() for place in places]
-    _dvc("add", "--quiet", *names)
+    pins.dvc("add", "--quiet", *names)
     # DVC links a table to its cache where it can; one that is edited in place must be a file of its own.
-    _dvc("unprotect", "--quiet", *names)
-    dvc_yaml, params_yaml = _load(sources.DVC_YAML), _load(params.PATH)
-    _depend(dvc_yaml, names)
-    _save(sources.DVC_YAML, dvc_yaml)
+    pins.dvc("unprotect", "--quiet", *names)
+    dvc_yaml, params_yaml = editing.load(sources.DVC_YAML), editing.load(params.PATH)
+    depend(dvc_yaml, names)
+    editing.save(sources.DVC_YAML, editing.text(dvc_yaml))
     left = _point(params_yaml, names)
-    _save(params.PATH, params_yaml)
+    if params_yaml["fetch"].pop("sha256", None) is not None:
+        left.insert(0, "fetch.sha256 is taken out: DVC has the table's hash")
+    params_yaml["fetch"].pop("endpoint", None)
+    editing.save(params.PATH, editing.text(params_yaml))
     return [f"{', '.join(names)}: under DVC, and fetch.source of params.yaml", *left, *_next(params_yaml)]
 
 
@@ -112,43 +128,7 @@ def _same(one: Path, other: Path) -> bool:
     return files[0] == files[1] and all(filecmp.cmp(one / p, other / p, shallow=False) for p in files[0])
 
 
-def _dvc(*args: str) -> None:
-    """Run dvc; what it says against it becomes one line."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *args], capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
-        raise UserError(f"dvc {args[0]}: {said[0].removeprefix('ERROR: ')}")
-
-
-def _yaml() -> YAML:
-    """Return a parser that keeps comments, quotes and order, and puts dashes under their key, as DVC does."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096  # never folds a line
-    return yaml
-
-
-def _load(path: Path) -> Any:
-    """Return a YAML file's content with its comments."""
-    try:
-        content = _yaml().load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a mapping")
-    return content
-
-
-def _save(path: Path, content: Any) -> None:
-    """Write a YAML file, if it has changed."""
-    stream = StringIO()
-    _yaml().dump(content, stream)
-    if stream.getvalue() != path.read_text(encoding="utf-8"):
-        with replacing(path) as partial:
-            partial.write_text(stream.getvalue(), encoding="utf-8", newline="\n")
-
-
-def _depend(content: Any, names: Sequence[str]) -> None:
+def depend(content: Any, names: Sequence[str]) -> None:
     """Make these the only tables of data/source/ that fetch depends on."""
     stage = (content.get("stages") or {}).get("fetch")
     if not isinstance(stage, dict):
@@ -169,13 +149,10 @@ def _point(content: Any, names: Sequence[str]) -> list[str]:
     source = names[0] if len(names) == 1 else list(names)
     changed = section.get("source") != source
     section["source"] = source
-    lines = []
-    if section.pop("sha256", None) is not None:
-        lines.append("fetch.sha256 is taken out: DVC has the table's hash")
-    others = [f"fetch.{key}" for key in section if key != "source"]
+    others = [f"fetch.{key}" for key in section if key not in ("source", "sha256", "endpoint")]
     if changed and others:
-        lines.append(f"{', '.join(others)}: left as set for the source before; see that they fit")
-    return lines
+        return [f"{', '.join(others)}: left as set for the source before; see that they fit"]
+    return []
 
 
 def _next(content: Any) -> list[str]:
