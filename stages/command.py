@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ def run(main: Callable[[], None]) -> None:
     gc.set_threshold(1_000_000)
     try:
         main()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: a Ctrl-C while Python leaves would be a traceback
         # DuckDB's binding takes its objects for leaked, and says so at length, where they are not looked over.
         if "duckdb" not in sys.modules:
             gc.freeze()

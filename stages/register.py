@@ -13,12 +13,14 @@ nothing is registered.
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
 from stages import command, gates, models, params, predictions, scores, tables
+from stages.batches import Part
 from stages.errors import UserError
 from stages.files import write_json
 from stages.gates import Champion, Gate, Result
@@ -77,7 +79,7 @@ def score_champion(held: versions.Registered, names: Sequence[str], of: Any, spl
         columns = tables.read_columns()
         predictions.check(model, columns)
         of = scores.positive(of, model.labels)
-        rows = predictions.predicted(model, tables.read_part("test", columns), of)
+        rows = predictions.of_rows(model, Part("test"), of)
         found, _ = scores.score(rows, names, "test")
     except UserError as error:
         return Champion(held.number, {}, f"it cannot be scored here: {error}")
@@ -137,7 +139,7 @@ def main() -> None:
         "gates": gates.as_json(results),
     }
     write_json(REPORT, report)
-    print(f"run {trial.name} ({run.id}) of experiment {trial.experiment}, in {store.shown}")
+    print(f"run {replace(trial, name=run.name).shown} ({run.id}) of experiment {trial.experiment}, in {store.shown}")
     print("\n".join([*run.notes, *said, outcome(version)]))
     if p.required and not all(result.holds for result in results):
         raise RegisterError(f"{PATH}: register.required: a gate fails, and the model must be registered")

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages import evaluate, fetch, folding, hashes, models, params, plots, predictions, split, tables, train
+from stages import databases, evaluate, fetch, folding, hashes, models, params, plots, predictions, split, tables, train
 from stages.errors import UserError
 from stages.scores import Predicted
 from stages.tables import Column, Columns
@@ -344,7 +344,7 @@ def test_dates_of_any_year_are_hashed_folded_and_predicted() -> None:
 
 def test_labels_may_hold_any_text() -> None:
     labels = ['a,"b"', "new\nline", "größe ☃", " blank "]
-    values = ", ".join(f"({i % 4}, {tables.literal(labels[i % 4])})" for i in range(80))
+    values = ", ".join(f"({i % 4}, {databases.literal(labels[i % 4])})" for i in range(80))
     raw(f"SELECT * FROM (VALUES {values}) v(x, kind)", x="integer", kind="category")
     found = ran(split={"target": "kind", "test": 0.5, "duplicates": "keep"}, train=TREE | {"hyperparameters": {}})
     assert found["test"]["accuracy"] == 1

@@ -3,13 +3,18 @@
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from stages.errors import UserError
 
 # Set while a hook runs: they would name another repository than the folder asked about.
 _HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX")
+
+_NO_GIT = "git is not on PATH; a trial is told by its commit"
 
 
 class GitError(UserError):
@@ -30,12 +35,53 @@ def run(*args: str, cwd: Path | None = None) -> str | None:
     Raises:
         GitError: there is no git.
     """
-    env = {name: value for name, value in os.environ.items() if name not in _HOOK}
     try:
-        done = subprocess.run(["git", *args], cwd=cwd, env=env, capture_output=True, check=False)
+        done = subprocess.run(["git", *args], cwd=cwd, env=_environment(), capture_output=True, check=False)
     except FileNotFoundError:
-        raise GitError("git is not on PATH; a trial is told by its commit") from None
+        raise GitError(_NO_GIT) from None
     return None if done.returncode else os.fsdecode(done.stdout).removesuffix("\n")
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _HOOK}
+
+
+class Objects:
+    """The objects of the repository, read one by one from one `git cat-file`."""
+
+    def __init__(self, asked: IO[bytes], said: IO[bytes]) -> None:
+        self._asked, self._said = asked, said
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of `COMMIT`, `COMMIT:./path` or any other object name; None where there is none."""
+        self._asked.write(os.fsencode(name) + b"\n")
+        self._asked.flush()
+        header = self._said.readline().split()
+        if len(header) != 3 or not header[2].isdigit():  # "missing", "ambiguous"
+            return None
+        content = self._said.read(int(header[2]))
+        self._said.read(1)
+        return content
+
+
+@contextmanager
+def objects() -> Iterator[Objects]:
+    """Yield the objects of the repository around the working folder.
+
+    Raises:
+        GitError: there is no git.
+    """
+    try:
+        process = subprocess.Popen(
+            ["git", "cat-file", "--batch"],
+            env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise GitError(_NO_GIT) from None
+    with process:
+        assert process.stdin  # noqa: S101  # they are pipes
+        assert process.stdout  # noqa: S101  # the same
+        yield Objects(process.stdin, process.stdout)
 
 
 def shared_top(folder: Path) -> Path:

@@ -15,17 +15,23 @@ from pathlib import Path
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
-from trialtree.tracking.trials import EXPERIMENT, KEY, Trial
+from trialtree.tracking import inputs
+from trialtree.tracking.trials import COMMIT, COMMITS, DIRTY, EXPERIMENT, KEY, SOURCE, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _PUBLISHED = "trialtree.published"  # tag: digest of the files that are there
+# What a trial that is committed keeps for ever, from wherever it is published again.
+_KEPT = ("mlflow.runName", "branch", "mlflow.source.git.branch", "DVC_BRANCH", "baseline_commit", "USER", "mlflow.user",
+         "DVC_REPO_URL", "mlflow.source.git.repoURL", "data_commit_hash")  # fmt: skip
+_OF_COMMIT = (SOURCE, DIRTY)  # settled by the first commit that is all that the trial came from
 
 # MLflow's limits.
 _NAME = 250  # characters of a name
 _PARAM = 6000  # characters of a param
 _TAG = 8000  # characters of a tag
+_COMMITS = 190  # that such a tag holds
 _BATCH = 100  # params or tags at once
 _BYTES = 500_000  # of a request; a server takes twice that
 _METRICS = 1000  # at once
@@ -37,6 +43,7 @@ class Run:
     """A run that holds a trial."""
 
     id: str
+    name: str  # that of the trial when it was first published
     experiment_id: str
     notes: list[str]  # what MLflow could not take as it is
 
@@ -55,11 +62,12 @@ def publish(trial: Trial, client: "MlflowClient", artifacts: str | None = None) 
         run = _found(client, experiment_id, trial)
     params, changed = mlflow_params(trial.params)
     _log(client, run, trial, params)
+    inputs.log(client, run, trial.datasets)
     _upload(client, run, trial.artifacts)
     if run.info.status != "FINISHED":
         client.set_terminated(run.info.run_id)
     notes = [f"{changed} params are shortened or renamed in MLflow; the run's params.yaml has them all"]
-    return Run(run.info.run_id, experiment_id, notes if changed else [])
+    return Run(run.info.run_id, run.info.run_name, experiment_id, notes if changed else [])
 
 
 def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
@@ -116,7 +124,7 @@ def _log(client: "MlflowClient", run: Any, trial: Trial, params: Mapping[str, st
 
     run_id, start = run.info.run_id, run.info.start_time
     had = run.data
-    wanted = {**trial.tags, "mlflow.runName": trial.name}
+    wanted = merged(had.tags, {**trial.tags, "mlflow.runName": trial.name})
     tags = [RunTag(k, v[:_TAG]) for k, v in wanted.items() if had.tags.get(k) != v[:_TAG]]
     # A param cannot change once it is logged; the key makes sure that it need not.
     new = [Param(k, v) for k, v in params.items() if k not in had.params]
@@ -128,6 +136,18 @@ def _log(client: "MlflowClient", run: Any, trial: Trial, params: Mapping[str, st
         client.log_batch(run_id, metrics=metrics[place : place + _METRICS])
     for tags_batch in _batches(tags):
         client.log_batch(run_id, tags=tags_batch)
+
+
+def merged(had: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags to set: a committed trial keeps where it came from, and gains other commits."""
+    settled = (*_KEPT, COMMIT) if COMMIT in had else _KEPT if COMMIT in wanted else ()
+    if COMMIT in had and had.get(DIRTY) == "false":
+        settled = (*settled, *_OF_COMMIT)
+    found = {name: value for name, value in wanted.items() if name not in settled or name not in had}
+    if COMMITS in wanted:
+        commits = dict.fromkeys([*had.get(COMMITS, "").split(), *wanted[COMMITS].split()])
+        found[COMMITS] = " ".join([*commits][:_COMMITS])
+    return found
 
 
 def _same(one: float | None, other: float) -> bool:

@@ -79,8 +79,8 @@ class Store:
         return (self.top / _ARTIFACTS).as_uri() if self.embedded else None
 
     @contextmanager
-    def opened(self) -> "Iterator[MlflowClient]":
-        """Yield a client, no other process of this repository having one.
+    def opened(self, after: str = _AFTER) -> "Iterator[MlflowClient]":
+        """Yield a client, no other process of this repository having one; `after` says what to do when it fails.
 
         Raises:
             StoreError: the store cannot be reached, used or written to; one line, with what to do.
@@ -94,7 +94,7 @@ class Store:
             except Exception as error:
                 if not _is_theirs(error):
                     raise
-                raise StoreError(f"MLflow at {self.shown}: {_line(error, self.uri, self.shown)}; {_AFTER}") from None
+                raise StoreError(f"MLflow at {self.shown}: {_line(error, self.uri, self.shown)}; {after}") from None
 
     def _client(self) -> "MlflowClient":
         """Return a client of a store that answers."""

@@ -9,27 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages import models
-from stages.errors import UserError
-from trialtree.tracking import git
+from stages import models, tables
+from trialtree.tracking import committed, git, history, inputs, locks, storage
+from trialtree.tracking.inputs import Dataset
+from trialtree.tracking.locks import LOCK, TrialError, content_key, read_lock
 
-LOCK = Path("dvc.lock")
 METRICS = Path("reports/metrics.json")
-STAGES = ("fetch", "split", "train", "evaluate")  # what a trial's content is
 
 KEY = "trialtree.key"  # tag: the trial's content
+COMMIT = "trialtree.commit"  # tag: the trial's own commit
+COMMITS = "trialtree.commits"  # tag: all commits of that content, the first one first
+DATA_COMMIT = "data_commit_hash"  # tag: the commit that first had its data
 EXPERIMENT = "dvc.experiment"  # tag: the name of the DVC experiment that the trial is
 DIGEST = "model.digest"  # tag: the model's SHA-256
+DIRTY = "dirty"  # tag: whether the trial came from other files than its commit's
+SOURCE = "mlflow.source.git.commit"  # tag: the commit that MLflow shows
 
 # What a run holds as files, beside the plots. Predictions and the model are large, and DVC keeps them.
 _FILES = ("params.yaml", "dvc.lock", "reports/metrics.json", "reports/data.json", "reports/curves.csv",
           "reports/folds.csv")  # fmt: skip
 _PLOTS = Path("reports/plots")
 _LARGEST = 10_000_000  # bytes of a file that a run holds
-
-
-class TrialError(UserError):
-    """A workspace that holds no whole trial."""
+_TAG = 8000  # characters of a tag
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Trial:
     tags: dict[str, str]
     branch: str | None  # that is checked out
     dvc_experiment: str | None  # the name, inside `dvc exp run`
+    datasets: tuple[Dataset, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The name, and whether the trial came from more than that commit."""
+        return f"{self.name} + uncommitted changes" if self.tags.get(DIRTY) == "true" else self.name
 
 
 def workspace(experiment: str) -> Trial:
@@ -58,13 +65,15 @@ def workspace(experiment: str) -> Trial:
     lock = read_lock(LOCK.read_bytes() if LOCK.exists() else b"")
     metrics = _metrics(lock)
     name = os.environ.get("DVC_EXP_NAME")
+    # An experiment's commit takes in every change.
+    dirty = not name and _dirty(lock)
+    stored, datasets = _data(lock)
     tags = {
         KEY: content_key(lock),
         DIGEST: models.digest(),
         "baseline_commit": os.environ.get("DVC_EXP_BASELINE_REV") or commit,
-        "mlflow.source.git.commit": commit,
-        # An experiment's commit takes in every change.
-        "dirty": "false" if name or not _dirty(lock) else "true",
+        SOURCE: commit,
+        DIRTY: "true" if dirty else "false",
         **_present({
             "branch": branch,
             "mlflow.source.git.branch": branch,
@@ -75,77 +84,91 @@ def workspace(experiment: str) -> Trial:
             "USER": _user(),
             "mlflow.user": _user(),
         }),
-        **data_hashes(lock),
+        **stored,
+        **_libraries(),
+        **_present({"best_iteration": _best_iteration()}),
+        **_committed(commit, lock, own=not dirty and not name),
     }  # fmt: skip
     return Trial(
         experiment=experiment,
         name=name or (f"{branch}@{commit[:7]}" if branch else commit[:7]),
         key=tags[KEY],
-        params=dict(_flat(_params(lock))),
+        params=dict(locks.flat(locks.params(lock))),
         metrics=metrics,
         artifacts=dict(_artifacts()),
         tags=tags,
         branch=branch,
         dvc_experiment=name,
+        datasets=datasets,
     )
 
 
-def read_lock(content: bytes) -> dict[str, Any]:
-    """Return what a dvc.lock says of each stage from fetch to evaluate.
-
-    Raises:
-        TrialError: it is damaged, or lacks one.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        stages = (YAML(typ="safe", pure=True).load(content) or {}).get("stages") or {}
-        found = {name: dict(stages[name]) for name in STAGES if name in stages}
-    except (YAMLError, AttributeError, TypeError, ValueError):
-        raise TrialError(f"{LOCK} is damaged; `dvc repro` makes it anew") from None
-    missing = [name for name in STAGES if name not in found]
-    if missing:
-        raise TrialError(f"{LOCK} has no {', '.join(missing)}: the pipeline has not run; `dvc repro` runs it")
+def _committed(head: str, lock: Mapping[str, Any], *, own: bool) -> dict[str, str]:
+    """Return what the history of HEAD says of a trial: its data's first commit, and its own where `own` asks for it."""
+    with git.objects() as objects:
+        first = history.first(objects, head, committed.has_data(locks.data(lock)))
+        found = _present({DATA_COMMIT: first})
+        if own and committed.has_key(content_key(lock))(history.lock_at(objects, head) or b""):
+            found |= commit_tags(committed.read(head))
     return found
 
 
-def content_key(lock: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the lock entries of fetch to evaluate, as canonical JSON."""
-    entries = {name: lock[name] for name in STAGES}
-    text = json.dumps(entries, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+def commit_tags(of: committed.Committed) -> dict[str, str]:
+    """Return the tags by which a commit is known."""
+    exact = {SOURCE: of.commit, DIRTY: "false"} if of.exact else {}
+    return {COMMIT: of.commit, COMMITS: of.commit, **_present({DATA_COMMIT: of.data_commit}), **exact}
 
 
-def data_hashes(lock: Mapping[str, Any]) -> dict[str, str]:
-    """Return DVC's hash of the raw table and of the split, and of each part where DVC's cache holds the list."""
-    hashes = {"data.raw": _md5(lock, "data/raw.parquet"), "data.split": _md5(lock, "data/split")}
-    listed = _manifest(hashes["data.split"])
-    for part in ("train", "validation", "test"):
-        files = [entry["md5"] for entry in listed if entry["relpath"].startswith(f"{part}/")]
-        if files:
-            joined = hashlib.md5("\n".join(files).encode(), usedforsecurity=False).hexdigest()
-            hashes[f"data.{part}"] = files[0] if len(files) == 1 else joined
-    return _present(hashes)
+def _data(lock: Mapping[str, Any]) -> tuple[dict[str, str], tuple[Dataset, ...]]:
+    """Return the tags that say which data these are and where they are kept, and the parts as datasets."""
+    raw, split = locks.data(lock)
+    settings = storage.config()
+    remote = storage.remote(settings)
+    listed = storage.manifest(storage.cached(storage.caches(settings), split or ""))
+    files = inputs.hashes(listed)
+    digests = {"raw": raw, "split": split} | {part: _joined(hashes) for part, hashes in files.items()}
+    tags = _present({f"data.{name}": md5 for name, md5 in digests.items()})
+    if remote is not None:
+        places = {"raw": [raw or ""], "split": [split or ""], **files}
+        tags |= {f"storage.{name}": _places(remote, hashes) for name, hashes in places.items()}
+    ratio = _held_out(locks.params(lock).get("split", {}))
+    if ratio is not None:
+        tags["train_test_split_ratio"] = ratio
+    known = {part: digest for part, digest in digests.items() if digest}
+    origin = _present({"mlflow.source.git.repoURL": git.origin(), "dvc.md5": split})
+    return tags, tuple(inputs.read(known, files, remote, origin))
 
 
-def _md5(lock: Mapping[str, Any], path: str) -> str | None:
-    """Return DVC's hash of an output."""
-    outs = (out for stage in lock.values() for out in stage.get("outs", ()))
-    return next((out.get("md5") for out in outs if out["path"] == path), None)
+def _joined(hashes: Sequence[str]) -> str:
+    """Return one hash for the files of a part: of a single file its own."""
+    return hashes[0] if len(hashes) == 1 else hashlib.md5("\n".join(hashes).encode(), usedforsecurity=False).hexdigest()
 
 
-def _manifest(md5: str | None) -> list[dict[str, str]]:
-    """Return DVC's list of a folder's files from the cache; empty where it is not in the usual place."""
-    if not md5:
-        return []
-    here = Path(os.environ.get("DVC_ROOT", ""))
-    for root in dict.fromkeys((Path(), here, git.shared_top(here))):
-        path = root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
-        if path.exists():
-            listed: list[dict[str, str]] = json.loads(path.read_bytes())
-            return sorted(listed, key=lambda entry: entry["relpath"])
-    return []
+def _places(remote: str, hashes: Sequence[str]) -> str:
+    """Return the addresses of files, as many as a tag holds."""
+    urls = [storage.address(remote, md5) for md5 in hashes]
+    return " ".join(urls[: max(1, _TAG // (len(urls[0]) + 1))])
+
+
+def _held_out(p: Mapping[str, Any]) -> str | None:
+    """Return the share of all rows that are held out for validation and test."""
+    amounts = (p.get("validation", 0), p.get("test"))
+    if any(isinstance(amount, int) and amount for amount in amounts):
+        rows = json.loads((tables.SPLIT / "report.json").read_text(encoding="utf-8"))["rows"]
+        return str(round(1 - rows["train"] / sum(rows.values()), 4))
+    return str(round(sum(amounts), 10)) if None not in amounts else None
+
+
+def _best_iteration() -> str | None:
+    """Return the iteration that the validation rows chose, counted from 0; None where there is none to choose."""
+    chosen = json.loads((models.FOLDER / "columns.json").read_text(encoding="utf-8")).get("best_iteration")
+    return None if chosen is None else str(chosen)
+
+
+def _libraries() -> dict[str, str]:
+    """Return the versions of the libraries that fitted the model."""
+    versions = json.loads((models.FOLDER / "versions.json").read_text(encoding="utf-8"))
+    return {f"library.{name}": str(version) for name, version in versions.items()}
 
 
 def _metrics(lock: Mapping[str, Any]) -> dict[str, float]:
@@ -159,28 +182,9 @@ def _metrics(lock: Mapping[str, Any]) -> dict[str, float]:
     except (ValueError, AttributeError):
         raise TrialError(f"{METRICS} is damaged; `dvc repro --force evaluate` makes it anew") from None
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if md5 != _md5(lock, METRICS.as_posix()):
+    if md5 != locks.out(lock, METRICS.as_posix()):
         raise TrialError(f"{METRICS} is not the one of {LOCK}; `dvc repro` brings them together")
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
-
-
-def _params(lock: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the params that the stages ran with, by file and section: what dvc.lock says."""
-    found: dict[str, Any] = {}
-    for name in STAGES:
-        for file in lock[name].get("params", {}).values():
-            found |= file
-    return found
-
-
-def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings by dotted name; an empty mapping is a leaf."""
-    for key, inner in value.items():
-        name = f"{path}.{key}" if path else str(key)
-        if isinstance(inner, Mapping) and inner:
-            yield from _flat(inner, name)
-        else:
-            yield name, inner
 
 
 def _artifacts() -> Iterator[tuple[str, bytes]]:
@@ -188,7 +192,8 @@ def _artifacts() -> Iterator[tuple[str, bytes]]:
     paths = [*(Path(name) for name in _FILES), *sorted(p for p in _PLOTS.rglob("*") if p.is_file())]
     for path in paths:
         if path.exists() and path.stat().st_size <= _LARGEST:
-            yield path.as_posix(), path.read_bytes()
+            content = path.read_bytes()
+            yield path.as_posix(), locks.without_register(content) if path == LOCK else content
 
 
 def _dirty(lock: Mapping[str, Any]) -> bool:

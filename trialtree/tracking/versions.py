@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from stages import models
 from trialtree.tracking import packages
-from trialtree.tracking.runs import Run
-from trialtree.tracking.trials import DIGEST, KEY, Trial
+from trialtree.tracking.runs import Run, merged
+from trialtree.tracking.trials import COMMIT, COMMITS, DATA_COMMIT, DIGEST, KEY, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,13 +53,24 @@ def register(client: "MlflowClient", name: str, trial: Trial, run: Run, *, move:
         model_id = _logged(client, name, trial, run, model)
         _make_name(client, name)
         tags = {DIGEST: digest, KEY: trial.key} | {k: v for k, v in trial.tags.items() if k.startswith("data.")}
+        tags |= _commits(trial)
         client.create_model_version(
             name, f"models:/{model_id}", run_id=run.id, tags=tags, await_creation_for=0, model_id=model_id
         )
         found = _one(client, name, digest)
+    for tag, value in merged(found.tags, _commits(trial)).items():
+        if found.tags.get(tag) != value:
+            client.set_model_version_tag(name, str(found.version), tag, value)
     if move and _ALIASED not in found.tags:
         _alias(client, name, found.version)
     return Version(name, str(found.version), aliases(client, name, found.version), new)
+
+
+def _commits(trial: Trial) -> dict[str, str]:
+    """Return the tags of a committed trial that say so; none of one that is not."""
+    if COMMIT not in trial.tags:
+        return {}
+    return {tag: trial.tags[tag] for tag in (COMMIT, COMMITS, DATA_COMMIT) if tag in trial.tags}
 
 
 def aliases(client: "MlflowClient", name: str, number: Any) -> list[str]:
