@@ -1,5 +1,6 @@
 """`trialtree check`: all that is wrong with params.yaml and dvc.yaml, at once, without running anything."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,14 @@ def test_every_fault_of_every_section_is_said_at_once(repo: Repo) -> None:
             {"evaluate": ...},
             "params.yaml: evaluate: is missing, and DVC asks for it; `evaluate: {}` takes its defaults",
         ),
+        (
+            {"split.target": "specis"},
+            "params.yaml: split.target: the table has no column 'specis'; did you mean species?",
+        ),
+        (
+            {"fetch.source": "../none.csv", "fetch.sha256": "0" * 64},
+            "params.yaml: fetch.source: there is no file '../none.csv'",
+        ),
         ({"trian": {}}, "params.yaml: trian is not a section; did you mean train?"),
     ],
 )
@@ -103,7 +112,8 @@ def test_an_estimator_of_ones_own_is_among_what_dvc_hashes(repo: Repo) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_examples_are_in_order(repo: Repo, example: Path) -> None:
     (repo.path / "params.yaml").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
-    assert check(repo) == []
+    # The tables themselves are not in Git.
+    assert [line for line in check(repo) if "`trialtree data add FILE` puts a table there" not in line] == []
 
 
 def test_outside_a_repository_is_one_line(repo: Repo, tmp_path: Path) -> None:
@@ -122,3 +132,35 @@ def test_it_works_from_a_folder_inside(repo: Repo) -> None:
 
 def test_version_is_that_of_the_package(repo: Repo) -> None:
     assert repo.run("trialtree", "--version").stdout == "trialtree 0.1.0\n"
+
+
+def test_a_column_that_a_file_has_not_is_said(repo: Repo) -> None:
+    path = repo.path.parent / "t.csv"
+    path.write_text("a,b,label\n" + "1,2,x\n" * 30, encoding="utf-8")
+    pin = hashlib.sha256(path.read_bytes()).hexdigest()
+    repo.params({"fetch.source": "../t.csv", "fetch.sha256": pin, "split.target": "labl", "split.group": "c"})
+    assert check(repo) == [
+        "params.yaml: split.target: the table has no column 'labl'; did you mean label?",
+        "params.yaml: split.group: the table has no column 'c'; known: a, b, label",
+    ]
+    repo.params({"fetch.derive": {"c": "a + b"}, "split.target": "label"})
+    assert check(repo) == []
+
+
+def test_a_large_or_distant_table_is_known_from_the_last_run(repo: Repo) -> None:
+    path = repo.path.parent / "t.csv"
+    path.write_text("a,b,label\n" + "1,2,x\n" * 1_000_000, encoding="utf-8")
+    pin = hashlib.sha256(path.read_bytes()).hexdigest()
+    repo.params({"fetch.source": "../t.csv", "fetch.sha256": pin, "split.target": "labl"})
+    assert check(repo) == []
+    repo.dvc("repro", "fetch")
+    assert check(repo) == ["params.yaml: split.target: the table has no column 'labl'; did you mean label?"]
+    repo.params({"fetch.derive": {"labl": "label"}})  # which the last run did not have
+    assert check(repo) == []
+
+
+def test_a_table_that_is_to_be_pulled_is_no_fault(repo: Repo) -> None:
+    (repo.path / "data/source").mkdir(parents=True)
+    (repo.path / "data/source/t.csv.dvc").write_text("outs:\n- path: t.csv\n", encoding="utf-8")
+    repo.params({"fetch.source": "data/source/t.csv"})
+    assert [line for line in check(repo) if "fetch.source" in line] == []

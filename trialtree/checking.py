@@ -10,7 +10,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages import estimators, params, scores
 from stages.errors import UserError
-from trialtree import modules
+from trialtree import foreseeing, modules
 
 STAGES = ("fetch", "split", "train", "evaluate", "register")
 DVC_YAML = Path("dvc.yaml")
@@ -46,21 +46,32 @@ def _params(content: dict[str, Any]) -> Iterator[str]:
         except UserError as error:
             yield from str(error).splitlines()
     if "fetch" in read and "split" in read:
-        yield from _columns(read["fetch"], read["split"])
+        yield from _columns(read["fetch"], read["split"], content["fetch"])
     if "train" in read:
         yield from _estimator(read)
 
 
-def _columns(fetch: Any, split: Any) -> Iterator[str]:
-    """Yield columns that split asks for and fetch leaves out."""
+def _columns(fetch: Any, split: Any, section: Any) -> Iterator[str]:
+    """Yield columns that split asks for and fetch leaves out or the table has not, and what is wrong with its files."""
     asked = {"target": split.target, "group": split.group, "time": split.time, "key": split.key}
+    left_out = False
     for key, name in asked.items():
         if name is None:
             continue
         if name in (fetch.drop or ()):
+            left_out = True
             yield f"{params.PATH}: split.{key}: {name!r} is among fetch.drop"
         elif fetch.keep and name not in fetch.keep and name not in fetch.derive:
+            left_out = True
             yield f"{params.PATH}: split.{key}: {name!r} is not among fetch.keep: {', '.join(fetch.keep)}"
+    try:
+        there = foreseeing.columns(fetch, section)
+    except UserError as error:
+        yield from str(error).splitlines()
+        return
+    for key, name in asked.items():
+        if there is not None and not left_out and name is not None and name not in there:
+            yield f"{params.PATH}: split.{key}: the table has no column {name!r}; {params.nearest(name, there)}"
 
 
 def _estimator(read: dict[str, Any]) -> Iterator[str]:

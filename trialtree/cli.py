@@ -1,9 +1,20 @@
 """The command line: parses, calls, prints; no logic.
 
 trialtree check
-trialtree data add FILE...
+trialtree data add FILE|ADDRESS...
+trialtree data check
+trialtree data update
+trialtree data at REV PATH
+trialtree remote URL
+trialtree start NAME
+trialtree run [STAGE...]
+trialtree list
+trialtree finish NAME
+trialtree lineage OF
+trialtree track [REV]
 """
 
+import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -54,14 +65,196 @@ def check() -> None:
 
 
 @data_app.command()
-def add(files: Annotated[list[Path], typer.Argument(help="CSV or Parquet files, or folders of them.")]) -> None:
-    """Put tables under data/source/ and under DVC, and make them the source of params.yaml."""
-    given = [path.absolute() for path in files]
+def add(
+    tables: Annotated[
+        list[str],
+        typer.Argument(
+            help="CSV or Parquet files, or folders of them; or addresses: https://…, s3://…, "
+            "dvc:REPOSITORY#PATH@REVISION, openml:NUMBER."
+        ),
+    ],
+    endpoint: Annotated[str | None, typer.Option(help="Address of an S3 server that is not Amazon's.")] = None,
+) -> None:
+    """Make tables the source of params.yaml: files come under data/source/ and DVC, addresses are pinned by a hash."""
+    here = Path.cwd()
     repository.enter()
     from trialtree import data
 
-    for line in data.add(given):
+    for line in data.add_all(tables, here, endpoint):
         print(line)
+
+
+@data_app.command("check")
+def check_data() -> None:
+    """Say whether the source has changed since it was pinned; status 1 if it has."""
+    repository.enter()
+    from trialtree import pins
+
+    changes = pins.check()
+    for line in changes:
+        print(line)
+    if changes:
+        raise typer.Exit(1)
+    print("unchanged")
+
+
+@data_app.command("update")
+def update_data() -> None:
+    """Pin what the source holds now, in params.yaml or by `dvc add`."""
+    repository.enter()
+    from trialtree import pins
+
+    for line in pins.update() or ["unchanged"]:
+        print(line)
+
+
+@data_app.command()
+def at(
+    rev: Annotated[str, typer.Argument(help="A commit, branch, tag or DVC experiment.")],
+    path: Annotated[str, typer.Argument(help="A table of it, such as data/raw.parquet or data/split/test.")],
+    rows: Annotated[int, typer.Option(min=0, help="Rows to print.")] = 10,
+    columns: Annotated[str, typer.Option(help="Columns, with commas between them; default: all.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Write the whole table to this .parquet or .csv file.")] = None,
+) -> None:
+    """Print a table of a revision, or write it to a file, without checking the revision out."""
+    target = out and out.absolute()
+    repository.enter()
+    from trialtree import at as reading
+    from trialtree import printing
+
+    chosen = [name.strip() for name in columns.split(",") if name.strip()]
+    if target:
+        print(printing.written(reading.write(rev, path, target, chosen), target))
+    else:
+        printing.show(reading.show(rev, path, rows, chosen))
+
+
+@app.command()
+def lineage(
+    of: Annotated[
+        str, typer.Argument(help="NAME/3, NAME@champion, a run, a revision, data/split@REV or a hash of data.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what a model, a run, a revision or data came from, and what came of it."""
+    repository.enter()
+    from trialtree import lineage as chains
+
+    chains.show(of, as_json=json)
+
+
+@app.command()
+def track(rev: Annotated[str, typer.Argument(help="A commit, branch, tag or DVC experiment.")] = "HEAD") -> None:
+    """Add the commit of a revision to the run of its trial and to the versions of its model."""
+    repository.enter()
+    from trialtree import revisions
+    from trialtree.tracking import commits
+
+    for line in commits.add(revisions.commit(rev)):
+        print(line)
+
+
+@app.command()
+def remote(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
+    url: Annotated[str, typer.Argument(help="s3://bucket/prefix, a folder, or any address that DVC takes.")],
+    endpoint: Annotated[str | None, typer.Option(help="The S3 server, for MinIO and the like.")] = None,
+    name: Annotated[str, typer.Option(help="The remote's name.")] = "store",
+    profile: Annotated[str | None, typer.Option(help="The profile of ~/.aws to take credentials from.")] = None,
+    region: Annotated[str | None, typer.Option(help="The bucket's region.")] = None,
+    save_credentials: Annotated[
+        bool, typer.Option("--save-credentials", help="Keep the environment's credentials in .dvc/config.local.")
+    ] = False,
+) -> None:
+    """Set the DVC remote that tables and models are pushed to, once it has proved to work."""
+    here = Path.cwd()
+    repository.enter()
+    from trialtree.remotes import setting
+
+    wanted = setting.Wanted(setting.located(url, here), name, endpoint, profile, region, save_credentials)
+    for line in setting.set_up(wanted):
+        print(line)
+
+
+@app.command()
+def start(
+    name: Annotated[str, typer.Argument(help="The branch to make.")],
+    given: Annotated[Path | None, typer.Option("--from", help="A file to take as params.yaml.")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set-param", "-S", help="KEY=VALUE, +KEY=VALUE or ~KEY, as dvc exp run takes it."),
+    ] = None,
+    base: Annotated[str, typer.Option(help="The commit to start at.")] = "HEAD",
+) -> None:
+    """Make a branch for a trial, with its params."""
+    given = given.absolute() if given else None
+    repository.enter()
+    from trialtree.branches import starting
+
+    for line in starting.start(name, given, sets or (), base):
+        print(line)
+
+
+@app.command()
+def run(
+    stages: Annotated[list[str] | None, typer.Argument(help="Stages of dvc.yaml; all without.")] = None,
+    pull: Annotated[bool, typer.Option("--pull", help="Pull what is not here and has not changed.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="Push data and branch afterwards.")] = False,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="The commit's message.")] = None,
+) -> None:
+    """Run what changed (dvc repro), and commit the trial."""
+    repository.enter()
+    from trialtree.branches import running
+
+    for line in running.run(stages or (), pull=pull, push=push, message=message):
+        print(line, flush=True)
+
+
+@app.command("list")
+def list_trials(
+    all_commits: Annotated[
+        bool, typer.Option("--all-commits", help="Every trial of the branches, not the last.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the trials on branches and the experiments."""
+    repository.enter()
+    from trialtree.branches import listing, showing
+
+    found, notes = listing.trials(all_commits=all_commits)
+    if as_json:
+        print(json.dumps([trial.as_json() for trial in found], indent=2, ensure_ascii=False))
+    elif found:
+        showing.show(found)
+    else:
+        notes = ["no trial yet: `trialtree run` makes one"]
+    for note in notes:
+        print(note, file=sys.stderr)
+
+
+@app.command()
+def finish(
+    name: Annotated[str, typer.Argument(help="The trial's branch.")],
+    onto: Annotated[str, typer.Option(help="What it is to be merged into.")] = "main",
+    pull: Annotated[bool, typer.Option("--pull", help="Pull what is not here and has not changed.")] = False,
+) -> None:
+    """Take main into a trial's branch and make the trial anew, so that it merges without a conflict."""
+    repository.enter()
+    from trialtree.branches import finishing
+
+    for line in finishing.finish(name, onto, pull=pull):
+        print(line, flush=True)
+
+
+@app.command(hidden=True)
+def merge_file(base: Path, ours: Path, theirs: Path, path: str) -> None:
+    """Merge a file that every trial changes; Git calls this."""
+    repository.enter()
+    from trialtree.branches import merging
+
+    done, said = merging.merge_file(base, ours, theirs, path)
+    for line in said:
+        print(line, file=sys.stderr)
+    raise typer.Exit(0 if done else 1)
 
 
 def main() -> None:

@@ -25,7 +25,13 @@ def run(main: Callable[[], object]) -> None:
         main()
     except Exception as error:
         # `stages` is the repository's own, known only after `enter`: before it there is no UserError either.
-        command = sys.modules.get("stages.errors")
-        if command is None or not isinstance(error, command.UserError):
+        if "stages" not in sys.modules:
             raise
-        sys.exit(str(error))
+        from stages import command, errors
+
+        said = str(error) if isinstance(error, errors.UserError) else command._refused(error)
+        if said is None and type(error).__name__ == "OperationalError" and "disk" in str(error):
+            said = f"{error}, in a database below {Path.cwd()} or DVC's site cache; see that the disk has room"
+        if said is None:
+            raise
+        sys.exit(said)

@@ -1,0 +1,1 @@
+"""Trials on branches: started, run and committed, listed, and made ready to merge."""
