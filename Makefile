@@ -6,7 +6,11 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
-.PHONY: setup run test test-slow lint parity bench lock clean
+define WALK
+python -m examples.walkthrough $(if $(DATA),--data '$(DATA)') $(if $(KEEP),--keep '$(KEEP)') $(if $(S3),--store '$(S3)' --endpoint '$(ENDPOINT)')
+endef
+
+.PHONY: setup run test test-slow lint parity bench walkthrough walkthrough-docs lock clean
 
 setup: .venv/.installed  ## make .venv from the lock
 
@@ -23,10 +27,10 @@ run: setup  ## run the pipeline, draw its plots, say what came out
 	python -m trialtree.summary
 
 test: setup  ## the tests that take seconds
-	pytest -n 2
+	pytest -n 2 --dist worksteal
 
 test-slow: setup  ## the tests that take minutes
-	pytest -n 2 -m slow
+	pytest -n 2 --dist worksteal -m slow
 
 lint: setup
 	ruff check .
@@ -38,6 +42,12 @@ parity: setup  ## every figure of docs/parity.md, computed again
 
 bench: setup  ## what the pipeline costs, against DVC's floor and a plain script
 	python benchmarks/repro.py
+
+walkthrough: setup  ## examples/walkthrough.md, run; DATA=cal_housing.data KEEP=FOLDER S3=s3://BUCKET/PREFIX ENDPOINT=https://…
+	@$(WALK)
+
+walkthrough-docs: setup  ## the same, and what it printed is written into the page
+	@$(WALK) --write
 
 lock: setup  ## the newest versions that pyproject.toml allows
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --group dev --output-file requirements.lock pyproject.toml

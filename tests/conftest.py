@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests.servers import S3, s3_server
+
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared" / "data"
 KEPT = [
-    ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml",
-    "pyproject.toml", "requirements.lock", "stages", "trialtree",
+    ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitattributes", ".gitignore", "dvc.yaml",
+    "params.yaml", "pyproject.toml", "requirements.lock", "stages", "trialtree",
 ]  # fmt: skip
 YAML_12 = YAML()
 
@@ -147,3 +149,10 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], P
         return tmp_path
 
     return enter
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """A server that speaks S3, for all tests of a process; each takes a bucket of its own."""
+    with s3_server() as server:
+        yield server

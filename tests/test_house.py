@@ -15,7 +15,10 @@ from tests.conftest import PROJECT
 from trialtree import modules
 
 VERBS = ("fetch", "split", "train", "evaluate", "register")
-HEAVY = {"catboost", "duckdb", "imblearn", "matplotlib", "mlflow", "pandas", "pyarrow", "scipy", "sklearn", "skops"}
+HEAVY = {
+    "boto3", "catboost", "duckdb", "imblearn", "matplotlib", "mlflow", "pandas", "pyarrow", "requests", "scipy",
+    "sklearn", "skops", "sqlalchemy",
+}  # fmt: skip
 PIPELINE = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 SOURCES = sorted((PROJECT / "stages").glob("*.py"))
 

@@ -7,10 +7,15 @@ import pytest
 from benchmarks import parity
 from tests.conftest import SHARED, make_repo
 
-QUICK = [case for case in parity.cases() if case.quick]
+# CatBoost on a whole table takes most of a minute.
+QUICK = [
+    pytest.param(case, id=case.name, marks=[pytest.mark.slow] if ", CatBoost" in case.name else [])
+    for case in parity.cases()
+    if case.quick
+]
 
 
-@pytest.mark.parametrize("case", QUICK, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", QUICK)
 def test_the_published_figures_come_out(case: parity.Case, tmp_path: Path) -> None:
     if case.tables and not SHARED.exists():
         pytest.skip("the shared tables are not on this machine")

@@ -40,6 +40,7 @@ def runs(repo: Repo) -> list[dict[str, str]]:
     return [*json.loads(lines[-2]), *({"registered": name} for name in json.loads(lines[-1]))]
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_work_one_after_the_other(tmp_path: Path) -> None:
     repo = make_repo(tmp_path / "repo", tmp_path / "home")
     (tmp_path / "home/houses.csv").write_text(
