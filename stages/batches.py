@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from stages import tables
-from stages.tables import Column, Columns, DataError
+from stages.tables import Column, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,12 +122,6 @@ class Part:
             return
         for path in files:
             yield from tables.parquet_batches(path, schema)
-
-
-def columns_of(columns: Columns, names: Iterable[str]) -> list[Column]:
-    """Return the columns of these names, in the table's order."""
-    wanted = set(names)
-    return [column for column in columns if column.name in wanted]
 
 
 def _rebatched(pieces: "Iterable[pa.Table]", size: int) -> "Iterator[pa.Table]":

@@ -12,7 +12,7 @@ text      any other, and a column without any value
 A typed column, of Parquet or derived, keeps its kind; text in it is category or text as above.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,15 @@ class Forced:
     format: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """How the types of text cells are told."""
+
+    table: str  # told from: the view itself, or a sample of its rows
+    # Makes the view anew, with columns that the parser may take for numbers itself, and returns them.
+    parse: Callable[["duckdb.DuckDBPyConnection", Collection[str]], Collection[str]]
+
+
 def described(database: "duckdb.DuckDBPyConnection", query: str) -> dict[str, str]:
     """Return DuckDB's type of each column of a query, without the parameters of the type."""
     rows = database.execute(f"DESCRIBE {query}").fetchall()
@@ -59,15 +68,16 @@ def cast(
     source: str,
     forced: Mapping[str, Forced],
     decimal: str = ".",
-    guess: str | None = None,
+    guess: Guess | None = None,
 ) -> tuple[list[Column], str]:
     """Return the columns of the view `source`, and the query of its rows stored as these types.
 
-    `guess`: the table of text cells that the types are told from: the source itself, or a sample of its rows. The
-    query fails with MISGUESSED at a value that the sample's type does not fit, and with MISFIT at one that is not
-    of the type forced on its column. Text is of type category here; see `Kinds`. A nested or binary column is in
-    the query only: an expression may make a column of it.
+    The query fails with MISGUESSED at a value that the type guessed from a sample does not fit, and with MISFIT at
+    one that is not of the type forced on its column. Text is of type category here; see `Kinds`. A nested or binary
+    column is in the query only: an expression may make a column of it.
     """
+    if guess:
+        guess.parse(database, ())  # as text again, after a guess that was wrong
     natives = described(database, f"FROM {source}")
     types = {name: _KINDS[native] for name, native in natives.items() if native in _KINDS}
     types |= _too_large(database, source, [name for name, native in natives.items() if native in _LARGE])
@@ -75,9 +85,11 @@ def cast(
     stored: dict[str, str] = {}
     if guess:
         asked = [name for name in types if name not in forced]
-        types |= guessed(database, guess, asked, decimal)
-        if guess != source:
-            stored = _doubted(database, guess, [name for name in asked if types[name] == "category"])
+        types |= guessed(database, guess.table, asked, decimal)
+        if guess.table != source:
+            numbers = [name for name in asked if types[name] == "number"]
+            natives |= dict.fromkeys(guess.parse(database, numbers), "DOUBLE")
+            stored = _doubted(database, guess.table, [name for name in asked if types[name] == "category"])
     for name, type_ in types.items():
         its = forced.get(name)
         stored.setdefault(name, _stored(quoted(name), natives[name], its or type_, decimal, _failing(its)))

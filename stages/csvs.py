@@ -5,7 +5,7 @@ the words for what DuckDB refused.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -62,14 +62,26 @@ class Cells:
     delimiter: str
     first: list[str]  # the first record of the first file
 
-    def query(self, missing: Sequence[str]) -> str:
-        """Return the query of all cells as VARCHAR c0, c1, ..., stripped, NULL where missing."""
+    @property
+    def plain(self) -> bool:
+        """Whether what DuckDB takes for a number is one by the rule too, or NaN."""
+        return self.form.decimal == "." and all(t.plain and not t.quotes and not t.blanks for t in self.texts)
+
+    def query(self, missing: Sequence[str], numbers: Collection[str] = ()) -> str:
+        """Return the query of all cells as VARCHAR c0, c1, ..., stripped, NULL where missing.
+
+        The columns `numbers` are DOUBLE; the query fails at a cell that is none.
+        """
         blanks = " \t\u00a0" if any(t.tabs for t in self.texts) else " " if any(t.blanks for t in self.texts) else ""
-        if self.form.has_header and not blanks and all(text.figures and not text.quotes for text in self.texts):
-            missing = [token for token in missing if max(token, default="0") <= "9"]  # no other can be there
-        tokens = ["", *missing] if blanks or missing or any(text.quotes for text in self.texts) else []
+        tokens = ["", *missing]
+        parsed: list[str] = []
+        # Of one column, an empty line is no row, and a missing value is one.
+        if not blanks and len(self.names) > 1 and not any(text.quotes for text in self.texts):
+            # Left to the parser, which is quicker, and refuses tokens that cannot be there.
+            parsed, tokens = [token for token in tokens if not {self.delimiter, '"'} & set(token)], []
         columns = (f"{stripped(f'cells.c{i}', tokens, blanks)} AS c{i}" for i in range(len(self.names)))
-        source = _query(self.texts, self.delimiter, len(self.names), self.form.has_header)
+        types = ["DOUBLE" if name in numbers else "VARCHAR" for name in self.names]
+        source = _query(self.texts, self.delimiter, types, self.form.has_header, parsed)
         # An empty line is no row: DuckDB skips it but where it could be a missing value of the only column.
         lines = " WHERE cells.c0 IS NOT NULL" if len(self.names) == 1 else ""
         return f"SELECT {', '.join(columns)} FROM {source} AS cells{lines}"
@@ -191,8 +203,8 @@ def _agree(one: str, expected: Sequence[str], other: str, first: Sequence[str], 
         raise DataError(f"{other}: has the column {found!r} where {one} has {wanted!r}; the files must agree")
 
 
-def _query(texts: Sequence[Text], delimiter: str, columns: int, header: bool) -> str:
-    """Return the table function that reads the files as columns c0, c1, ... of VARCHAR."""
+def _query(texts: Sequence[Text], delimiter: str, types: Sequence[str], header: bool, missing: Sequence[str]) -> str:
+    """Return the table function that reads the files as columns c0, c1, ... of these types."""
     options = {
         "auto_detect": "false",
         "header": str(header).lower(),
@@ -203,7 +215,8 @@ def _query(texts: Sequence[Text], delimiter: str, columns: int, header: bool) ->
         "buffer_size": str(2 * LONGEST),  # DuckDB's own choice is eight times as much
         # Several threads must guess where a record begins, which quoted line ends can defeat.
         "parallel": str(not any(text.quotes for text in texts)).lower(),
-        "columns": "{" + ", ".join(f"c{i}: 'VARCHAR'" for i in range(columns)) + "}",
+        "columns": "{" + ", ".join(f"c{i}: '{type_}'" for i, type_ in enumerate(types)) + "}",
+        **({"nullstr": f"[{', '.join(map(literal, missing))}]"} if missing else {}),
     }
     paths = ", ".join(literal(text.path) for text in texts)
     return f"read_csv([{paths}], {', '.join(f'{name}={value}' for name, value in options.items())})"

@@ -88,12 +88,13 @@ def numbers(database: "duckdb.DuckDBPyConnection", query: str, rows: int, dtype:
     """Return the one column (rows,) of a query that gives so many integers or floats of 64 bits, none missing."""
     import numpy as np
 
+    from stages.arrays import to_numpy
+
     values = np.empty(rows, dtype)
     place = 0
     for batch in batches(database, query, 65_536):
         column = batch.column(0)
-        kind = {"int64": "i8", "uint64": "u8", "double": "f8"}[str(column.type)]
-        found = np.frombuffer(column.buffers()[1], kind, len(column), 8 * column.offset)
+        found = to_numpy(column, {"double": "float64"}.get(str(column.type), str(column.type)))
         values[place : place + len(found)] = found
         place += len(found)
     if place != rows:

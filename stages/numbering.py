@@ -27,6 +27,8 @@ def write(database: "duckdb.DuckDBPyConnection", query: str, kinds: Kinds, path:
     import numpy as np
     import pyarrow as pa
 
+    from stages.arrays import to_numpy
+
     columns = [Column(ROW, "integer", "row"), *kinds.columns()]
     names = [c.name for c in columns]
     hashed = f"SELECT *, hash({', '.join(map(quoted, names[1:]))}) AS {_HASH} FROM ({query})"
@@ -37,7 +39,7 @@ def write(database: "duckdb.DuckDBPyConnection", query: str, kinds: Kinds, path:
             *cells, found = batch.columns
             kinds.see(batch)
             end = number + batch.num_rows
-            hashes[number:end] = np.frombuffer(found.buffers()[1], np.uint64, len(found), 8 * found.offset)
+            hashes[number:end] = to_numpy(found, "uint64")
             writer.write(pa.RecordBatch.from_arrays([pa.arange(number, end), *cells], names))
             number = end
             report(number)

@@ -1,7 +1,7 @@
 """Make files of CSV or Parquet one view of DuckDB, their rows in order."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from stages.tables import DataError, Type
 if TYPE_CHECKING:
     import duckdb
 
+SAMPLE = "sample"  # the table of some rows
 _INDEX = r"__index_level_\d+__"  # pandas's name for an index without one
 
 
@@ -27,6 +28,7 @@ class Loaded:
     rows: int  # for CSV with quotes or empty lines at most so many
     cells: csvs.Cells | None  # None where the files are Parquet
     notes: Sequence[str] = ()  # lines about columns that are left out
+    missing: Sequence[str] = ()  # texts for no value
 
     @property
     def text(self) -> bool:
@@ -34,9 +36,19 @@ class Loaded:
         return self.cells is not None
 
     @property
-    def guesses(self) -> "tuple[str | None, ...]":
-        """The tables to tell the types of text cells from: a sample, and where that is misleading, all of them."""
-        return ("sample", "cells") if self.text else (None,)
+    def guesses(self) -> tuple[casts.Guess | None, ...]:
+        """How to tell the types of text cells: from a sample, and where that is misleading, from all of them."""
+        return (casts.Guess(SAMPLE, self._parse), casts.Guess("cells", self._parse)) if self.text else (None,)
+
+    def _parse(self, database: "duckdb.DuckDBPyConnection", numbers: Collection[str]) -> Collection[str]:
+        """Make the view again, with these columns as numbers where the parser's are those of the rule; return them.
+
+        Queries of the view fail at a cell that is none.
+        """
+        if self.cells is None or not self.cells.plain:
+            return ()
+        _make_view(database, self.cells, self.cells.query(self.missing, numbers))
+        return numbers
 
     def check_header(self, database: "duckdb.DuckDBPyConnection", form: csvs.Form, types: Mapping[str, Type]) -> None:
         """Raise DataError where a first line was taken for names and looks like a row, or the other way round."""
@@ -53,7 +65,7 @@ class Loaded:
             return
         texts = [n for n in named if types.get(n) in ("category", "text")]
         words = [n for n in texts if named[n] and not rules.is_number(named[n], form.decimal)]
-        if words and (odd := guessing.first_is_odd(database, "sample", words, form.decimal)):
+        if words and (odd := guessing.first_is_odd(database, SAMPLE, words, form.decimal)):
             raise DataError(
                 f"{self.cells.texts[0].shown}: the first line looks like a header: {named[odd]!r} stands over numbers; "
                 "add to params.yaml: fetch.header: true if it is one, else false"
@@ -75,7 +87,8 @@ def load(
         cells = csvs.read([(file.shown, file.path) for file in files], form, folder)
         _load_csv(database, cells, missing, folder)
         rows = sum(text.lines for text in cells.texts)
-        return Loaded(shown, [text.path for text in cells.texts], rows, cells, list(cells.left_out().values()))
+        notes = list(cells.left_out().values())
+        return Loaded(shown, [text.path for text in cells.texts], rows, cells, notes, missing)
     if len(parquet) != len(files):
         other = next(file.shown for file in files if file.path not in parquet)
         raise DataError(f"{other}: is not Parquet, as {parquet[0]} is; the files must agree")
@@ -96,7 +109,7 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _load_csv(database: "duckdb.DuckDBPyConnection", cells: csvs.Cells, missing: Sequence[str], folder: Path) -> None:
-    """Make the view of CSV files, which parses them at each query, and the table `sample` of some of its rows."""
+    """Make the view of CSV files, which parses them at each query, and the table SAMPLE of some of its rows."""
     import duckdb
 
     query = cells.query(missing)
@@ -108,10 +121,14 @@ def _load_csv(database: "duckdb.DuckDBPyConnection", cells: csvs.Cells, missing:
         if not cells.names[last] and database.execute(f"FROM ({query}) WHERE c{last} IS NOT NULL LIMIT 1").fetchone():
             csvs.check_names(f"{cells.texts[0].shown}: the first line", cells.names, [1])
         sample = cells.sample(missing, folder)
-        database.execute(f"CREATE TABLE sample AS SELECT {cells.named()} FROM ({sample})")
+        database.execute(f"CREATE TABLE {SAMPLE} AS SELECT {cells.named()} FROM ({sample})")
     except duckdb.InvalidInputException as error:
         raise cells.fault(error) from None
-    database.execute(f"CREATE VIEW cells AS SELECT {cells.named()} FROM ({query})")
+    _make_view(database, cells, query)
+
+
+def _make_view(database: "duckdb.DuckDBPyConnection", cells: csvs.Cells, query: str) -> None:
+    database.execute(f"CREATE OR REPLACE VIEW cells AS SELECT {cells.named()} FROM ({query})")
 
 
 def _load_parquet(

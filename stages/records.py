@@ -140,10 +140,11 @@ def _has_pair(part: bytes, pair: bytes) -> bool:
 
 
 def _parts(path: Path, overlap: int = 2) -> Iterator[bytes]:
-    """Yield the bytes of a file and a line end, in parts that overlap."""
+    """Yield the bytes of a file, a line end at its end, in parts that overlap."""
     with path.open("rb") as file:
-        tail = b""
+        tail = last = b""
         while chunk := file.read(CHUNK):
             yield tail + chunk
-            tail = chunk[-overlap:] if overlap else b""
-        yield tail + b"\n"
+            tail, last = chunk[-overlap:] if overlap else b"", chunk[-1:]
+        if last != b"\n":
+            yield tail + b"\n"

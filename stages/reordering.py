@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.arrays import to_arrow, to_numpy
 from stages.progress import step
 from stages.tables import ROW
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BYTES = 2**24  # of a bucket in memory
+_HELD = 2**27  # bytes of a table whose buckets need no disk
 _BUCKETS = 250  # at most: each is an open file
+
+T = TypeVar("T")
 
 
 def reordered(path: Path, places: NDArray[Any], folder: Path) -> "Iterator[pa.Table]":
@@ -35,18 +39,14 @@ def reordered(path: Path, places: NDArray[Any], folder: Path) -> "Iterator[pa.Ta
         total = int(places.max(initial=-1)) + 1
         row = _bytes_a_row(file)
         size = max(_BYTES // row, -(-total // _BUCKETS))  # rows of a bucket
-        store = stack.enter_context(_Store(folder if total > size else None))
+        store = stack.enter_context(_Store(folder if total * row > _HELD else None))
         with step("dealing out rows", len(places)) as report:
-            start = 0
-            for batch in _ahead(file.iter_batches(max(_BYTES // row, 1))):
-                found = np.frombuffer(
-                    batch.column(ROW).buffers()[1], np.int64, len(batch), 8 * batch.column(ROW).offset
-                )
-                if not np.array_equal(found, np.arange(start, start + len(batch))):
-                    raise RuntimeError(f"{path}: its column {ROW} is not the number of the row")
-                store.deal(batch, places[start : start + len(batch)], size)
-                start += len(batch)
-                report(start)
+            done = 0
+            # While rows are stored, the next are read and sorted.
+            for batch, starts in _ahead(_dealt(file.iter_batches(max(_BYTES // row, 1)), places, size)):
+                store.put(batch, starts)
+                done += len(batch)
+                report(done)
         store.close()
         # While one bucket is written, the next is sorted.
         with step("writing rows", total) as report, ThreadPoolExecutor(1) as thread:
@@ -59,13 +59,36 @@ def reordered(path: Path, places: NDArray[Any], folder: Path) -> "Iterator[pa.Ta
                 report(min((bucket + 1) * size, total))
 
 
-def _ahead(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-    """Yield batches, the next of which is read while one is dealt with."""
+def _dealt(
+    batches: "Iterator[pa.RecordBatch]", places: NDArray[Any], size: int
+) -> "Iterator[tuple[pa.RecordBatch, dict[int, int]]]":
+    """Yield the rows of batches by their buckets, their places as last column, and each bucket's first row in them.
+
+    Bucket -1 is of rows to leave out. The rows within a bucket keep their order.
+    """
+    start = 0
+    for batch in batches:
+        end = start + len(batch)
+        if not np.array_equal(to_numpy(batch.column(ROW)), np.arange(start, end)):
+            raise RuntimeError(f"the column {ROW} of the table is not the number of the row")
+        to = places[start:end]
+        bucket = np.where(to < 0, -1, to // size).astype(np.int16)
+        order = np.argsort(bucket, kind="stable")
+        kinds, starts = np.unique(bucket[order], return_index=True)
+        yield (
+            batch.append_column("", to_arrow(to)).take(to_arrow(order)),
+            dict(zip(kinds.tolist(), starts.tolist(), strict=True)),
+        )
+        start = end
+
+
+def _ahead(values: Iterator[T]) -> Iterator[T]:
+    """Yield values, the next of which is made while one is dealt with."""
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = thread.submit(next, batches, None)
-            yield batch
+        coming = thread.submit(next, values, None)
+        while (value := coming.result()) is not None:
+            coming = thread.submit(next, values, None)
+            yield value
 
 
 def _bytes_a_row(file: Any) -> int:
@@ -82,16 +105,11 @@ class _Store:
         self._files: dict[int, Any] = {}
         self._kept: dict[int, list[Any]] = {}
 
-    def deal(self, batch: "pa.RecordBatch", places: NDArray[Any], size: int) -> None:
-        """Put each row into the bucket of its place."""
+    def put(self, batch: "pa.RecordBatch", starts: dict[int, int]) -> None:
+        """Put rows, sorted by bucket, into their buckets; `starts` is the first of each bucket."""
         import pyarrow as pa
 
-        bucket = np.where(places < 0, -1, places // size).astype(np.int16)
-        order = np.argsort(bucket, kind="stable")
-        batch = batch.append_column("", _array(places)).take(_array(order))
-        bucket = bucket[order]
-        kinds, starts = np.unique(bucket, return_index=True)
-        for kind, start, end in zip(kinds.tolist(), starts, [*starts[1:], len(bucket)], strict=True):
+        for (kind, start), end in zip(starts.items(), [*starts.values(), len(batch)][1:], strict=True):
             if kind < 0:
                 continue
             some = batch.slice(start, end - start)
@@ -113,8 +131,8 @@ class _Store:
                 table = stream.read_all()
             self._path(bucket).unlink()
         last = table.num_columns - 1
-        places = np.concatenate([_numbers(chunk) for chunk in table.column(last).chunks])
-        return table.remove_column(last).combine_chunks().take(_array(np.argsort(places)))
+        places = np.concatenate([to_numpy(chunk) for chunk in table.column(last).chunks])
+        return table.remove_column(last).combine_chunks().take(to_arrow(np.argsort(places)))
 
     def close(self) -> None:
         """End the files, to be read."""
@@ -130,16 +148,3 @@ class _Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _array(values: NDArray[Any]) -> "pa.Array":
-    """Return integers as Arrow's, of 64 bits; from a buffer, because pyarrow imports pandas for an array: 0.2 s."""
-    import pyarrow as pa
-
-    wide = np.ascontiguousarray(values, np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(wide), [None, pa.py_buffer(wide)])
-
-
-def _numbers(array: "pa.Array") -> NDArray[np.int64]:
-    """Return Arrow's integers of 64 bits, none missing, as numpy's."""
-    return np.frombuffer(array.buffers()[1], np.int64, len(array), 8 * array.offset)

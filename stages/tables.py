@@ -128,19 +128,18 @@ def raw_repeated(path: Path = RAW) -> int:
 
 def _noted(path: Path, key: str) -> Any:
     """Return an entry of a Parquet file's own metadata."""
-    import duckdb
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    query = f"SELECT decode(value) FROM parquet_kv_metadata({literal(path)}) WHERE decode(key) = {literal(key)}"
-    if not path.exists():
-        raise DataError(f"{path} is not here; `dvc repro fetch` makes it")
-    with connection() as database:
-        try:
-            found = database.execute(query).fetchone()
-        except duckdb.Error as error:
-            raise DataError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
+    try:
+        found = (pq.read_metadata(path).metadata or {}).get(key.encode())
+    except FileNotFoundError:
+        raise DataError(f"{path} is not here; `dvc repro fetch` makes it") from None
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
     if found is None:
         raise DataError(f"{path} does not carry the types of its columns; `dvc repro --force fetch` makes it anew")
-    return json.loads(found[0])
+    return json.loads(found)
 
 
 def write_columns(path: Path, columns: Iterable[Column]) -> None:

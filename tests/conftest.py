@@ -123,6 +123,17 @@ def repo(tmp_path: Path) -> Repo:
     return make_repo(tmp_path / "repo", tmp_path / "home")
 
 
+@pytest.fixture
+def there(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    """Stand in a fresh repository, with its environment."""
+    monkeypatch.chdir(repo.path)
+    for name in set(os.environ) - set(repo.env):
+        monkeypatch.delenv(name)
+    for name, value in repo.env.items():
+        monkeypatch.setenv(name, value)
+    return repo
+
+
 @pytest.fixture(scope="session")
 def ran_once(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     """A repository in which `dvc repro` has run on iris; for reading only."""

@@ -1,7 +1,6 @@
 """`trialtree data add`: tables come under data/source/ and under DVC, and params.yaml and dvc.yaml follow."""
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,17 +12,6 @@ from tests.conftest import Repo, make_repo
 from trialtree import data
 
 CSV = "a,b,label\n" + "".join(f"{i},{i * i % 7},{'xy'[i % 2]}\n" for i in range(20))
-
-
-@pytest.fixture
-def there(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
-    """Stand in a fresh repository, with its environment."""
-    monkeypatch.chdir(repo.path)
-    for name in set(os.environ) - set(repo.env):
-        monkeypatch.delenv(name)
-    for name, value in repo.env.items():
-        monkeypatch.setenv(name, value)
-    return repo
 
 
 def table(folder: Path, name: str = "t.csv", content: str = CSV) -> Path:

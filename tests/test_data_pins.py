@@ -1,7 +1,6 @@
 """`trialtree data add ADDRESS`, `check` and `update`: what is elsewhere is pinned, looked at, taken when told to."""
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,17 +16,6 @@ from trialtree import data, editing, pins
 
 NEW = CSV + b"2000,1,x\n"
 NEW_PIN = hashlib.sha256(NEW).hexdigest()
-
-
-@pytest.fixture
-def there(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
-    """Stand in a fresh repository, with its environment."""
-    monkeypatch.chdir(repo.path)
-    for name in set(os.environ) - set(repo.env):
-        monkeypatch.delenv(name)
-    for name, value in repo.env.items():
-        monkeypatch.setenv(name, value)
-    return repo
 
 
 @pytest.fixture

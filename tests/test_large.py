@@ -14,7 +14,22 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.model_selection import train_test_split
 
-from stages import casts, csvs, databases, fetch, params, parquets, profiles, reordering, rules, split, tables
+from stages import (
+    archives,
+    casts,
+    csvs,
+    databases,
+    fetch,
+    params,
+    parquets,
+    profiles,
+    records,
+    reordering,
+    rules,
+    split,
+    tables,
+    texts,
+)
 from stages.tables import Column
 from tests.conftest import PROJECT
 from tests.tabling import raw, write_params
@@ -84,6 +99,49 @@ def test_what_is_quickly_told_a_number_is_one_by_the_rule() -> None:
         (quick,) = database.execute(f"SELECT count(*) FROM t WHERE {plain} AND {number}").fetchall()[0]
     assert wrong == []
     assert quick > 1000
+
+
+def test_what_the_parser_takes_for_a_number_in_a_plain_file_is_one_by_the_rule() -> None:
+    products = itertools.chain.from_iterable(itertools.product("019.-+e_n", repeat=k) for k in range(1, 6))
+    cells = [*map("".join, products), "nan", "inf", "1e999"]
+    kept = [cell for cell in cells if not texts.has_odd_digits(f",{cell}\n".encode())]
+    with databases.connection() as database:
+        Path("t.csv").write_text("\n".join(["c,d", *(f"{cell},0" for cell in kept)]), encoding="utf-8")
+        database.execute("CREATE TABLE t AS FROM read_csv('t.csv', all_varchar=true)")
+        taken = "isnan(TRY_CAST(c AS DOUBLE)) = false"
+        counted = f"count(*) FILTER ({taken}), count(*) FILTER ({taken} AND NOT ({rules.number_rule('c', '.')}))"
+        found = database.execute(f"SELECT {counted} FROM t").fetchall()[0]
+    assert found[0] > 1000
+    assert found[1] == 0
+
+
+@pytest.mark.parametrize("odd", ["007", "-00", "+01", "1_0", "+-1"])
+def test_odd_digits_make_a_file_none_of_plain_numbers_wherever_a_part_of_it_ends(
+    odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path("t.csv")
+    for size in range(1, 8):
+        monkeypatch.setattr(archives, "CHUNK", size)
+        for lines, plain in ((f"a,b\n{odd},1\n", False), (f"{odd}\n", False), ("0.007,100\n-0.5,0\n10.00,0", True)):
+            path.write_text(lines, encoding="utf-8")
+            assert texts.clean("t", path, "utf-8", Path("copy.csv")).plain is plain
+
+
+def test_numbers_are_the_same_whoever_parses_them() -> None:
+    random = np.random.RandomState(3)
+    values = random.standard_normal(5000) * 10.0 ** random.randint(-20, 20, 5000)
+    cells = [f"{v:{form}}" for v, form in zip(values, itertools.cycle(["", ".3f", "g", ".17e", "+.0f"]), strict=False)]
+    cells = [cell for cell in cells if not cell.startswith(("+0", "-0", "0"))] + ["NA", "", "nan", "-inf", ".5", "5."]
+    rows = "".join(f"1.5,{cell},x\n" for cell in cells)
+    quick, slow = fetched("a,b,c\n" + rows), fetched('a,b,"c"\n' + rows)
+    assert quick["b"][0] == "number"
+    assert quick == slow
+
+
+def test_a_last_column_with_gaps_hides_no_field() -> None:
+    Path("t.csv").write_text("a,b\n1,\n2,3\n", encoding="utf-8")
+    text = texts.clean("t", Path("t.csv"), "utf-8", Path("copy.csv"))
+    assert not records.may_hide_a_field(text, ",", 2)
 
 
 def test_an_empty_field_too_many_is_told_from_a_last_one_that_is_missing() -> None:

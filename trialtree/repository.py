@@ -29,7 +29,7 @@ def run(main: Callable[[], object]) -> None:
             raise
         from stages import command, errors
 
-        said = str(error) if isinstance(error, errors.UserError) else command._refused(error)
+        said = str(error) if isinstance(error, errors.UserError) else command.refused(error)
         if said is None and type(error).__name__ == "OperationalError" and "disk" in str(error):
             said = f"{error}, in a database below {Path.cwd()} or DVC's site cache; see that the disk has room"
         if said is None:
