@@ -8,7 +8,7 @@ from typing import IO, Any, Literal
 
 from stages.tables import DataError
 
-CHUNK = 2**18  # bytes read at a time; of more, a processor's cache does not hold what is made of them
+CHUNK = 2**20  # bytes read at a time
 _MAGIC: dict[bytes, Literal["gzip", "zip", "zstd"]] = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip",

@@ -19,6 +19,7 @@ from stages.records import (
     first_lines,
     first_record,
     first_rows,
+    may_have_odd_digits,
     may_hide_a_field,
     spotted,
     wrong_record,
@@ -61,11 +62,7 @@ class Cells:
     form: Form
     delimiter: str
     first: list[str]  # the first record of the first file
-
-    @property
-    def plain(self) -> bool:
-        """Whether what DuckDB takes for a number is one by the rule too, or NaN."""
-        return self.form.decimal == "." and all(t.plain and not t.quotes and not t.blanks for t in self.texts)
+    plain: bool  # what DuckDB takes for a number is one by the rule too, or NaN
 
     def query(self, missing: Sequence[str], numbers: Collection[str] = ()) -> str:
         """Return the query of all cells as VARCHAR c0, c1, ..., stripped, NULL where missing.
@@ -141,7 +138,10 @@ def read(paths: Sequence[tuple[str, Path]], form: Form, folder: Path) -> Cells:
             wrong = wrong_record(text, delimiter, len(names))
             if wrong is not None and not isinstance(wrong, AfterQuoteError):
                 raise wrong
-    return Cells(names, texts, form, delimiter, first)
+    plain = form.decimal == "." and not any(
+        text.quotes or text.blanks or may_have_odd_digits(text, delimiter) for text in texts
+    )
+    return Cells(names, texts, form, delimiter, first, plain)
 
 
 def stripped(cell: str, missing: Sequence[str], blanks: str = " \t\u00a0") -> str:

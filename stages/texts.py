@@ -27,7 +27,6 @@ class Text:
     quotes: int  # how many characters are quotes
     blanks: bool  # some character is a blank
     tabs: bool  # some blank is not the space
-    plain: bool = False  # ASCII, and surely without `has_odd_digits`
 
     @property
     def size(self) -> int:
@@ -62,32 +61,18 @@ def _plain(shown: str, path: Path) -> Text | None:
     """Return a file of plain ASCII with Unix line ends, as most are, in a third of the time; None for any other."""
     import numpy as np
 
-    lines, quotes, blanks, tabs, empty, plain, last = 0, 0, False, False, True, True, b""
+    lines, quotes, blanks, tabs, empty, last = 0, 0, False, False, True, b""
     for chunk in chunks(shown, path):
         if not chunk.isascii() or b"\r" in chunk or b"\0" in chunk:
             return None
         lines += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == ord("\n")))
-        plain = plain and not has_odd_digits((last or b"\n") + chunk)
         quotes += chunk.count(b'"') if b'"' in chunk else 0
         blanks, tabs = blanks or b" " in chunk, tabs or b"\t" in chunk
         empty = empty and not chunk.strip()
-        last = (last + chunk[-2:])[-2:]
+        last = chunk[-1:]
     if empty:
         return None
-    return Text(shown, path, lines + (last[-1:] != b"\n"), quotes, blanks or tabs, tabs, plain)
-
-
-def has_odd_digits(part: bytes) -> bool:
-    """Say whether there may be what DuckDB takes for a number and the rule does not: 007, 1_000, +-1."""
-    import numpy as np
-
-    characters = np.frombuffer(part, np.uint8)
-    digit = characters - np.uint8(ord("0")) < 10
-    before, here, after = digit[:-2], characters[1:-1], digit[2:]
-    odd = (here == ord("0")) & after & ~(before | (characters[:-2] == ord(".")))
-    if b"_" in part:
-        odd |= (here == ord("_")) & before & after
-    return b"+-" in part or bool(odd.any())
+    return Text(shown, path, lines + (last != b"\n"), quotes, blanks or tabs, tabs)
 
 
 def _has_marks(path: Path) -> bool:
