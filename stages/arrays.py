@@ -1,4 +1,4 @@
-"""Arrays of 64-bit values between numpy and Arrow, without copies.
+"""Arrays of integers and floats between numpy and Arrow, without copies.
 
 By their buffers, because pyarrow's own ways import pandas: 0.2 s.
 """
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 def to_arrow(values: NDArray[Any]) -> "pa.Array":
-    """Return integers (n,) as Arrow's, of 64 bits."""
+    """Return integers (n,) as Arrow's, of 32 bits where they are, else of 64."""
     import pyarrow as pa
 
-    wide = np.ascontiguousarray(values, np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(wide), [None, pa.py_buffer(wide)])
+    narrow = values.dtype == np.int32
+    flat = np.ascontiguousarray(values, np.int32 if narrow else np.int64)
+    return pa.Array.from_buffers(pa.int32() if narrow else pa.int64(), len(flat), [None, pa.py_buffer(flat)])
 
 
 def to_numpy(array: "pa.Array", dtype: str = "int64") -> NDArray[Any]:
-    """Return Arrow's values (n,) of 64 bits, none missing, as numpy's of a type of 64 bits."""
-    return np.frombuffer(array.buffers()[1], dtype, len(array), 8 * array.offset)
+    """Return Arrow's values (n,), none missing, as numpy's of a type of as many bits."""
+    return np.frombuffer(array.buffers()[1], dtype, len(array), np.dtype(dtype).itemsize * array.offset)

@@ -20,8 +20,14 @@ _REFUSED = {
 }
 
 
-def run(main: Callable[[], None]) -> None:
-    """Call `main`, and end the process with status 1 and a clear line where it cannot go on."""
+def run(main: Callable[[], None], streams: bool = False) -> None:
+    """Call `main`, and end the process with status 1 and a clear line where it cannot go on.
+
+    `streams`: rows go through memory in batches of much the same size.
+    """
+    if streams:
+        # Else Arrow's allocator gives memory back at once, and asks for it again: a fifth of split's time.
+        os.environ.setdefault("MIMALLOC_PURGE_DELAY", "-1")
     # Imported libraries are hundreds of thousands of objects that stay. Looking them over for garbage, again and again
     # and once more on leaving, is a tenth of a small stage's time.
     gc.set_threshold(1_000_000)

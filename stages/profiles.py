@@ -1,6 +1,7 @@
 """What a table holds, a few figures for each column: the content of reports/data.json."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from pathlib import Path
@@ -35,9 +36,7 @@ def profile(path: Path, columns: Sequence[Column]) -> dict[str, Any]:
         limit(database, len(columns))
         tops = {c.name: _top(database, source, c) for c in columns if c.type in ("category", "text")}
         figures = _figures(database, source, columns, large)
-        # Several threads add numbers in any order, and so to other last bits.
-        database.execute("SET threads=1")
-        means = aggregates(database, source, [_mean(column, figures[column.name]) for column in columns])
+        means = _means(database, source, [_mean(column, figures[column.name]) for column in columns])
     for column, mean in zip(columns, means, strict=True):
         described.append(_described(column, rows, figures[column.name], mean, tops.get(column.name)))
     approximate = {"approximate": ["distinct"]} if large else {}
@@ -93,6 +92,17 @@ def _ends(figures: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 def _is_finite(value: float | None) -> bool:
     return value is None or isfinite(value)
+
+
+def _means(database: "duckdb.DuckDBPyConnection", source: str, asked: Sequence[str]) -> list[Any]:
+    """Return means, each added up by one thread: several add in any order, and so to other last bits."""
+    (threads,) = database.execute("SELECT current_setting('threads')").fetchall()[0]
+    database.execute("SET threads=1")  # of a query; each runs in the thread that asks
+    size = -(-len(asked) // threads)
+    parts = [(database.cursor(), asked[start : start + size]) for start in range(0, len(asked), size)]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        found = pool.map(lambda part: aggregates(part[0], source, part[1]), parts)
+        return [mean for means in found for mean in means]
 
 
 def _mean(column: Column, figures: Mapping[str, Any]) -> str:

@@ -131,7 +131,7 @@ class _Store:
                 table = stream.read_all()
             self._path(bucket).unlink()
         last = table.num_columns - 1
-        places = np.concatenate([to_numpy(chunk) for chunk in table.column(last).chunks])
+        places = np.concatenate([to_numpy(chunk, str(chunk.type)) for chunk in table.column(last).chunks])
         return table.remove_column(last).combine_chunks().take(to_arrow(np.argsort(places)))
 
     def close(self) -> None:

@@ -192,4 +192,4 @@ def _tell(report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, streams=True)
