@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.databases import connection, literal
 from stages.dealing import Parts, Rows
@@ -16,8 +15,7 @@ from stages.files import scratch
 from stages.params import PATH
 from stages.parquets import Writer
 from stages.reordering import reordered
-from stages.strata import width
-from stages.tables import RAW, Columns, DataError, rows_in
+from stages.tables import RAW, Columns, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,10 +38,10 @@ def write(columns: Columns, parts: Parts, folder: Path, files: Files) -> None:
     cuts = list(_cuts(parts, files.counts))
     for name, _ in cuts:
         (folder / name).parent.mkdir(exist_ok=True)
-    places = _places([rows for _, rows in cuts])
+    order = np.concatenate([rows for _, rows in cuts])
     ends = np.cumsum([len(rows) for _, rows in cuts]).tolist()
     with scratch(folder / "buckets") as buckets:
-        pieces = _pieces(reordered(RAW, places, buckets), ends)
+        pieces = _pieces(reordered(RAW, order, buckets), ends)
         for number, of_file in groupby(pieces, key=itemgetter(0)):
             path = folder / f"{cuts[number][0]}.parquet"
             with Writer(path, columns) as writer:
@@ -65,17 +63,6 @@ def _cuts(parts: Parts, files: Mapping[str, int]) -> Iterator[tuple[str, Rows]]:
             )
         for number, cut in enumerate(np.array_split(rows, files[part])):
             yield f"{part}/part-{number:03}", cut
-
-
-def _places(cuts: Sequence[Rows]) -> NDArray[Any]:
-    """Return the place of each row of the raw table when the cuts stand one after the other; -1 for one in none."""
-    total = sum(map(len, cuts))
-    places = np.full(rows_in(RAW), -1, dtype=width(total))
-    start = 0
-    for rows in cuts:
-        places[rows] = np.arange(start, start + len(rows), dtype=places.dtype)
-        start += len(rows)
-    return places
 
 
 def _pieces(tables: "Iterator[pa.Table]", ends: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":

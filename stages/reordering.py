@@ -28,43 +28,51 @@ _BUCKETS = 250  # at most: each is an open file
 T = TypeVar("T")
 
 
-def reordered(path: Path, places: NDArray[Any], folder: Path) -> "Iterator[pa.Table]":
-    """Yield the rows of a table, numbered from 0 in its column `row`, in another order, some at a time.
+def reordered(path: Path, order: NDArray[Any], folder: Path) -> "Iterator[pa.Table]":
+    """Yield rows of a table in another order, some at a time.
 
-    `places` (rows,) is the new place of each row, -1 for one to leave out. Files meanwhile stand in `folder`.
+    `order` (n,) are the numbers of the rows, each at most once; the table's own order is that of its column `row`,
+    from 0. Files meanwhile stand in `folder`.
     """
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, pre_buffer=False) as file, ExitStack() as stack:
-        total = int(places.max(initial=-1)) + 1
         row = _bytes_a_row(file)
-        size = max(_BYTES // row, -(-total // _BUCKETS))  # rows of a bucket
-        store = stack.enter_context(_Store(folder if total * row > _HELD else None))
+        size = max(_BYTES // row, -(-len(order) // _BUCKETS))  # rows of a bucket
+        store = stack.enter_context(_Store(folder if len(order) * row > _HELD else None))
+        places = np.full(file.metadata.num_rows, -1, order.dtype)
+        places[order] = np.arange(len(order), dtype=order.dtype)
         with step("dealing out rows", len(places)) as report:
             done = 0
-            # While rows are stored, the next are read and sorted.
-            for batch, starts in _ahead(_dealt(file.iter_batches(max(_BYTES // row, 1)), places, size)):
+            # While rows are stored, the next are sorted, and those after them read.
+            batches = _ahead(file.iter_batches(max(_BYTES // row, 1)))
+            for batch, starts in _ahead(_dealt(batches, places, size)):
                 store.put(batch, starts)
                 done += len(batch)
                 report(done)
         store.close()
+        del places
+
+        def bucket(start: int) -> "pa.Table":
+            rows = order[start : start + size]
+            table = store.sorted(start // size, start, len(rows))
+            return table.add_column(file.schema_arrow.get_field_index(ROW), ROW, to_arrow(rows.astype(np.int64)))
+
         # While one bucket is written, the next is sorted.
-        with step("writing rows", total) as report, ThreadPoolExecutor(1) as thread:
-            buckets = range(-(-total // size))
-            coming = [thread.submit(store.sorted, bucket) for bucket in buckets[:1]]
-            for bucket in buckets:
-                table = coming.pop().result()
-                coming += [thread.submit(store.sorted, bucket + 1)] if bucket + 1 in buckets else []
+        with step("writing rows", len(order)) as report:
+            done = 0
+            for table in _ahead(map(bucket, range(0, len(order), size))):
                 yield table
-                report(min((bucket + 1) * size, total))
+                done += len(table)
+                report(done)
 
 
 def _dealt(
     batches: "Iterator[pa.RecordBatch]", places: NDArray[Any], size: int
 ) -> "Iterator[tuple[pa.RecordBatch, dict[int, int]]]":
-    """Yield the rows of batches by their buckets, their places as last column, and each bucket's first row in them.
+    """Yield the rows of batches by their buckets, and each bucket's first row in them.
 
-    Bucket -1 is of rows to leave out. The rows within a bucket keep their order.
+    The last column is a row's place in place of its number. Bucket -1 is of rows to leave out.
     """
     start = 0
     for batch in batches:
@@ -75,10 +83,8 @@ def _dealt(
         bucket = np.where(to < 0, -1, to // size).astype(np.int16)
         order = np.argsort(bucket, kind="stable")
         kinds, starts = np.unique(bucket[order], return_index=True)
-        yield (
-            batch.append_column("", to_arrow(to)).take(to_arrow(order)),
-            dict(zip(kinds.tolist(), starts.tolist(), strict=True)),
-        )
+        placed = batch.remove_column(batch.schema.get_field_index(ROW)).append_column("", to_arrow(to))
+        yield placed.take(to_arrow(order)), dict(zip(kinds.tolist(), starts.tolist(), strict=True))
         start = end
 
 
@@ -120,8 +126,11 @@ class _Store:
                 self._files[kind] = pa.ipc.new_stream(str(self._path(kind)), some.schema)
             self._files[kind].write_batch(some)
 
-    def sorted(self, bucket: int) -> "pa.Table":
-        """Return a bucket's rows by their places, and forget them."""
+    def sorted(self, bucket: int, first: int, rows: int) -> "pa.Table":
+        """Return a bucket's rows, without their places, by these, and forget them.
+
+        `first`: the first place of a bucket of so many rows.
+        """
         import pyarrow as pa
 
         if self._folder is None:
@@ -132,7 +141,9 @@ class _Store:
             self._path(bucket).unlink()
         last = table.num_columns - 1
         places = np.concatenate([to_numpy(chunk, str(chunk.type)) for chunk in table.column(last).chunks])
-        return table.remove_column(last).combine_chunks().take(to_arrow(np.argsort(places)))
+        order = np.empty(rows, np.int64)
+        order[places - first] = np.arange(rows)
+        return table.remove_column(last).combine_chunks().take(to_arrow(order))
 
     def close(self) -> None:
         """End the files, to be read."""
