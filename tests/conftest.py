@@ -108,7 +108,7 @@ def make_repo(path: Path, home: Path) -> Repo:
         source, target = PROJECT / name, path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target)  # with what Python has compiled: 0.4 s of each test
         else:
             shutil.copy(source, target)
     repo = Repo(path, isolated(home))

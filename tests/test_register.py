@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import random
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from examples.walkthrough import services
 from stages import gates, models
 from stages.errors import UserError
 from stages.gates import Champion, Gate
@@ -336,30 +335,8 @@ def test_a_locked_store_is_one_line(ran: Repo) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{tmp_path}/server.db",
-            "--artifacts-destination", str(tmp_path / "files"),
-        ],
-        cwd=tmp_path, env=isolated(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if not probe.connect_ex(("127.0.0.1", port)):
-                    break
-            time.sleep(0.1)
+    with services.mlflow(tmp_path / "server") as address:
         yield address
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
 
 
 @pytest.mark.slow

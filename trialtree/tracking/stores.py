@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _DATABASE = "mlflow.db"
 _ARTIFACTS = "mlartifacts"
 _SERVERS = ("http", "https")
-_PATIENCE = 5  # seconds to wait for a server's first word, or for another program's lock
+_PATIENCE = 5  # seconds to wait for a server's port, or for another program's lock
+_STARTS = 60  # seconds that a server may take from opening its port to its first word
 _AFTER = "the trial is kept; `dvc repro register` publishes it once that is mended"
 
 # Where MLflow's tables hold the whole path of an artifact.
@@ -103,8 +104,8 @@ class Store:
         if urlsplit(self.uri).scheme in _SERVERS:
             import requests
 
-            # A server that is away is found out in seconds; what it answers here does not matter.
-            requests.get(f"{self.uri.rstrip('/')}/health", timeout=_PATIENCE)
+            # A server that is away is found out in seconds, one that starts is waited for; the answer does not matter.
+            requests.get(f"{self.uri.rstrip('/')}/health", timeout=(_PATIENCE, _STARTS))
         from mlflow import MlflowClient
 
         return MlflowClient(self.uri)
