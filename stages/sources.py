@@ -187,7 +187,7 @@ def _dependencies() -> list[str]:
 
     try:
         # Names only, so every scalar as text; DVC's own parser takes twenty times as long.
-        pipeline: Any = yaml.load(DVC_YAML.read_text(encoding="utf-8"), yaml.CBaseLoader)  # noqa: S506 makes no objects
+        pipeline: Any = yaml.load(DVC_YAML.read_text(encoding="utf-8"), yaml.CBaseLoader)  # noqa: S506  # makes no objects
         deps = pipeline["stages"]["fetch"].get("deps") or []
     except (FileNotFoundError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return []

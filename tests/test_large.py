@@ -108,7 +108,7 @@ def has_odd_digits(content: str, delimiter: str) -> bool:
 
 
 def test_what_the_parser_takes_for_a_number_in_a_plain_file_is_one_by_the_rule() -> None:
-    products = itertools.chain.from_iterable(itertools.product("019.-+e_n", repeat=k) for k in range(1, 6))
+    products = itertools.chain.from_iterable(itertools.product("019.-+e_n", repeat=k) for k in range(1, 5))
     cells = [*map("".join, products), "nan", "inf", "1e999"]
     kept = [cell for cell in cells if not has_odd_digits(f"0,{cell}\n", ",")]
     with databases.connection() as database:
@@ -117,7 +117,7 @@ def test_what_the_parser_takes_for_a_number_in_a_plain_file_is_one_by_the_rule()
         taken = "isnan(TRY_CAST(c AS DOUBLE)) = false"
         counted = f"count(*) FILTER ({taken}), count(*) FILTER ({taken} AND NOT ({rules.number_rule('c', '.')}))"
         found = database.execute(f"SELECT {counted} FROM t").fetchall()[0]
-    assert found[0] > 1000
+    assert found[0] > 500
     assert found[1] == 0
 
 
