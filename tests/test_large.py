@@ -103,6 +103,7 @@ def test_what_is_quickly_told_a_number_is_one_by_the_rule() -> None:
 def has_odd_digits(content: str, delimiter: str) -> bool:
     """Ask for what DuckDB takes for a number and the rule does not."""
     path = Path("odd.csv")
+    path.unlink(missing_ok=True)  # what is written into an old file may be flushed to the disk at once
     path.write_text(content, encoding="utf-8")
     return records.may_have_odd_digits(texts.Text("t", path, 1, 0, False, False), delimiter)
 
@@ -117,7 +118,7 @@ def test_what_the_parser_takes_for_a_number_in_a_plain_file_is_one_by_the_rule()
         taken = "isnan(TRY_CAST(c AS DOUBLE)) = false"
         counted = f"count(*) FILTER ({taken}), count(*) FILTER ({taken} AND NOT ({rules.number_rule('c', '.')}))"
         found = database.execute(f"SELECT {counted} FROM t").fetchall()[0]
-    assert found[0] > 500
+    assert found[0] > 100
     assert found[1] == 0
 
 
