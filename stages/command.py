@@ -38,8 +38,7 @@ def run(main: Callable[[], None], streams: bool = False) -> None:
         # which have it and neither of the others, leave at once: they have closed all, and to look it over takes 0.1 s.
         if "duckdb" not in sys.modules:
             gc.freeze()
-        elif not {"joblib", "mlflow"} & set(sys.modules):
-            _flush()
+        elif not {"joblib", "mlflow"} & set(sys.modules) and _flush():
             os._exit(0)
     except UserError as error:
         _stop(str(error), 1)
@@ -65,13 +64,15 @@ def refused(error: Exception) -> str | None:
 def _stop(message: str, status: int) -> None:
     """Print `message` and leave."""
     print(message, file=sys.stderr, flush=True)
-    _flush()
+    if not _flush():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no traceback after a clear line
     sys.exit(status)
 
 
-def _flush() -> None:
-    """Give what was printed to whoever reads; one who has left must not add a traceback to a clear line."""
+def _flush() -> bool:
+    """Say whether what was printed could be given to whoever reads."""
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
