@@ -380,12 +380,12 @@ def test_the_list_names_branches_and_experiments_and_fits_80_columns(ran: Repo) 
         ran.git("rev-parse", "--short", "HEAD"),
         ran.git("for-each-ref", "--format=%(objectname)", "refs/exps"),
     )
-    day = ran.git("log", "-1", "--format=%ad", "--date=format:%Y-%m-%d")
+    day, exp_day = (ran.git("log", "-1", "--format=%ad", "--date=format:%Y-%m-%d", of) for of in (commit, exp))
     lines = [line.split() for line in ran.run("trialtree", "list").stdout.splitlines()]
     data = json.loads(ran.run("trialtree", "list", "--json").stdout)[0]["data"][:7]
     assert lines[0] == ["trial", "commit", "data", "remote", "accuracy", "roc_auc", "params", "who", "when"]
     assert sorted(lines[1:]) == [
-        ["exp", "exp-one", exp[:7], data, "-", "0.9737", "0.9842", "C=0.5", "Test", day],
+        ["exp", "exp-one", exp[:7], data, "-", "0.9737", "0.9842", "C=0.5", "Test", exp_day],
         ["main,", "same", commit, data, "-", "0.9737", "0.9832", "C=1.0", "Test", day],
     ]
     wide = ran.run("trialtree", "list", FORCE_COLOR="1", COLUMNS="80", TERM="dumb").stdout
