@@ -22,5 +22,18 @@ def to_arrow(values: NDArray[Any]) -> "pa.Array":
 
 
 def to_numpy(array: "pa.Array", dtype: str = "int64") -> NDArray[Any]:
-    """Return Arrow's values (n,), none missing, as numpy's of a type of as many bits."""
+    """Return Arrow's values (n,), any where one is missing, as numpy's of a type of as many bits."""
     return np.frombuffer(array.buffers()[1], dtype, len(array), np.dtype(dtype).itemsize * array.offset)
+
+
+def present(array: "pa.Array", dtype: str = "int64") -> NDArray[Any]:
+    """Return Arrow's values that are not missing as numpy's of a type of as many bits."""
+    values = to_numpy(array, dtype)
+    return values[~missing(array)] if array.null_count else values
+
+
+def missing(array: "pa.Array") -> NDArray[np.bool_]:
+    """Return which of Arrow's values (n,) are missing, of which there is one at least."""
+    bits = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")
+    gaps: NDArray[np.bool_] = bits[array.offset : array.offset + len(array)] == 0
+    return gaps

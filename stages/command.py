@@ -18,6 +18,7 @@ _REFUSED = {
     errno.EACCES: "permission denied",
     errno.EPERM: "not permitted",
 }
+_STOPPED = "stopped; what was finished is kept, and `dvc repro` goes on from there"
 
 
 def run(main: Callable[[], None], streams: bool = False) -> None:
@@ -45,8 +46,10 @@ def run(main: Callable[[], None], streams: bool = False) -> None:
     except MemoryError:
         _stop("out of memory: the table and the model do not fit; take fewer rows or columns", 1)
     except KeyboardInterrupt:
-        _stop("stopped; what was finished is kept, and `dvc repro` goes on from there", 130)
+        _stop(_STOPPED, 130)
     except Exception as error:
+        if str(error) == "Query interrupted":  # what DuckDB sometimes makes of a Ctrl-C
+            _stop(_STOPPED, 130)
         said = refused(error)
         if said is None:
             raise

@@ -19,8 +19,8 @@ from stages.records import (
     first_lines,
     first_record,
     first_rows,
-    may_have_odd_digits,
     may_hide_a_field,
+    odd,
     spotted,
     wrong_record,
 )
@@ -62,7 +62,7 @@ class Cells:
     form: Form
     delimiter: str
     first: list[str]  # the first record of the first file
-    plain: bool  # what DuckDB takes for a number is one by the rule too, or NaN
+    plain: bool  # no quotes or blanks; what DuckDB takes for a number is one by the rule too, or NaN
 
     def query(self, missing: Sequence[str], numbers: Collection[str] = ()) -> str:
         """Return the query of all cells as VARCHAR c0, c1, ..., stripped, NULL where missing.
@@ -132,15 +132,15 @@ def read(paths: Sequence[tuple[str, Path]], form: Form, folder: Path) -> Cells:
     names = _names(texts[0].shown, first, form)
     for text, other in zip(texts[1:], others, strict=True):
         _agree(texts[0].shown, first, text.shown, other, form.has_header)
+    plain = form.decimal == "." and not any(text.quotes or text.blanks for text in texts)
     for text in texts:
+        ends, digits = odd(text, delimiter)
+        plain = plain and not digits
         # What DuckDB lets pass in silence: a last quote that never closes, an empty field too many.
-        if text.quotes % 2 or may_hide_a_field(text, delimiter, len(names)):
+        if text.quotes % 2 or (ends and may_hide_a_field(text, delimiter, len(names))):
             wrong = wrong_record(text, delimiter, len(names))
             if wrong is not None and not isinstance(wrong, AfterQuoteError):
                 raise wrong
-    plain = form.decimal == "." and not any(
-        text.quotes or text.blanks or may_have_odd_digits(text, delimiter) for text in texts
-    )
     return Cells(names, texts, form, delimiter, first, plain)
 
 

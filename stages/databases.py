@@ -102,12 +102,14 @@ def numbers(database: "duckdb.DuckDBPyConnection", query: str, rows: int, dtype:
     return values
 
 
-def aggregates(database: "duckdb.DuckDBPyConnection", source: str, asked: Sequence[str]) -> list[Any]:
+def aggregates(
+    database: "duckdb.DuckDBPyConnection", source: str, asked: Sequence[str], at_once: int = _AT_ONCE
+) -> list[Any]:
     """Return the values of aggregates over a table, in as many queries as it takes.
 
     DuckDB's time and memory for one query grow with the square of the number of its aggregates.
     """
     found: list[Any] = []
-    for start in range(0, len(asked), _AT_ONCE):
-        found += database.execute(f"SELECT {', '.join(asked[start : start + _AT_ONCE])} FROM {source}").fetchall()[0]
+    for start in range(0, len(asked), at_once):
+        found += database.execute(f"SELECT {', '.join(asked[start : start + at_once])} FROM {source}").fetchall()[0]
     return found

@@ -135,6 +135,10 @@ class Kinds:
             if len(seen) <= MANY:
                 seen.update(batch.column(name).unique().drop_null().to_pylist())
 
+    def distinct(self) -> dict[str, int]:
+        """Return how many different values columns have, of those that have not too many for a category."""
+        return {name: len(seen) for name, seen in self._seen.items() if len(seen) <= MANY}
+
     def columns(self) -> list[Column]:
         """Return the columns, with their types by the rows seen."""
         texts = {

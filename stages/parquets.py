@@ -6,7 +6,7 @@ by bytes, which makes smaller files than a dictionary in half the time.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -27,11 +27,17 @@ _REPEATS = 8  # rows for each different value from which a dictionary pays
 class Writer:
     """One Parquet file of a table; the same rows give the same bytes, whatever the batches."""
 
-    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
-        """Begin the file; it is whole once the block that this is the context of has ended."""
+    def __init__(
+        self, path: Path, columns: Sequence[Column], see: "Callable[[pa.Table], None]" = lambda _: None
+    ) -> None:
+        """Begin the file; it is whole once the block that this is the context of has ended.
+
+        `see` is shown each row group, whose columns are of one chunk.
+        """
         import pyarrow as pa
 
         self._path = path
+        self._see = see
         self._types: dict[str, Type] = {column.name: column.type for column in columns}
         self._notes: dict[str, Any] = {METADATA: self._types}
         self._schema = pa.schema([(c.name, pa.type_for_alias(ARROW[c.type])) for c in columns])
@@ -52,6 +58,12 @@ class Writer:
                 self._write_group(table.slice(start, self._group))
             self._waiting = table.slice(whole).to_batches()
 
+    def flush(self) -> None:
+        """Write the rows that wait, as the last row group."""
+        if self._waiting or self._file is None:
+            self._write_group(self._table())
+            self._waiting.clear()
+
     def note(self, key: str, value: Any) -> None:
         """Add an entry to the file's metadata, as JSON, in the place of one of that key."""
         self._notes[key] = value
@@ -64,6 +76,7 @@ class Writer:
     def _write_group(self, table: Any) -> None:
         # Pages end where chunks do, and chunks come as threads have it.
         table = table.combine_chunks()
+        self._see(table)
         if self._file is None:
             import pyarrow.parquet as pq
 
@@ -86,8 +99,8 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the file; after an error it is of no use."""
-        if kind is None and (self._waiting or self._file is None):
-            self._write_group(self._table())
+        if kind is None:
+            self.flush()
         if self._file is not None:
             notes = {key: json.dumps(value, ensure_ascii=False) for key, value in self._notes.items()}
             self._file.add_key_value_metadata(notes)

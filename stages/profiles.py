@@ -1,7 +1,6 @@
 """What a table holds, a few figures for each column: the content of reports/data.json."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from stages.databases import aggregates, connection, limit, literal, quoted
 from stages.files import scratch
 from stages.progress import watched
-from stages.tables import Column, raw_repeated, rows_in
+from stages.tables import MANY, Column, raw_distinct, raw_means, raw_repeated, rows_in
 
 if TYPE_CHECKING:
     import duckdb
 
 TOP = 10  # values of a category or text that are listed
-LARGE = 1_000_000  # rows above which different values are counted roughly
+_DISTINCT_AT_ONCE = 25  # columns whose different values a query counts
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,41 +24,50 @@ def profile(path: Path, columns: Sequence[Column]) -> dict[str, Any]:
 
     A row is repeated when all its values stood in an earlier one. Least,
     greatest and mean are those of the finite values; dates are UTC in ISO 8601.
-    Of a table of more than a million rows, different values are counted to a
-    few per cent, which `approximate` says.
+    Of a table of more than a million rows, different values are counted
+    roughly where they are many, which `approximate` says: of numbers and dates
+    with a standard error of 1.6 %, of texts one of 3 % (as measured, by DuckDB).
     """
     source = f"read_parquet({literal(path)})"
-    rows = rows_in(path)
-    large = rows > LARGE
-    described = []
+    rows, means = rows_in(path), raw_means(path)
+    distinct = raw_distinct(path)
     with scratch(path) as folder, connection(folder.resolve()) as database, watched(database, "describing rows", rows):
         limit(database, len(columns))
         tops = {c.name: _top(database, source, c) for c in columns if c.type in ("category", "text")}
-        figures = _figures(database, source, columns, large)
-        means = _means(database, source, [_mean(column, figures[column.name]) for column in columns])
-    for column, mean in zip(columns, means, strict=True):
-        described.append(_described(column, rows, figures[column.name], mean, tops.get(column.name)))
-    approximate = {"approximate": ["distinct"]} if large else {}
+        figures = _figures(database, source, columns)
+        distinct |= _distinct(database, source, [c.name for c in columns if c.name not in distinct], rows)
+    entries = (
+        _described(c, rows, figures[c.name] | {"distinct": distinct[c.name]}, means.get(c.name), tops.get(c.name))
+        for c in columns
+    )
     return {
         "rows": rows,
         "columns": len(columns),
         "repeated_rows": raw_repeated(path),
-        **approximate,
-        "by_column": described,
+        **({"approximate": ["distinct"]} if rows > MANY else {}),
+        "by_column": list(entries),
     }
 
 
 def _figures(
-    database: "duckdb.DuckDBPyConnection", source: str, columns: Sequence[Column], large: bool
+    database: "duckdb.DuckDBPyConnection", source: str, columns: Sequence[Column]
 ) -> dict[str, dict[str, Any]]:
-    """Return of each column the figures that do not depend on the order of rows."""
-    found = _aggregated(database, source, {c.name: _aggregates(c, large) for c in columns})
+    """Return of each column how many values it has, the least and the greatest, and how many are infinite."""
+    found = _aggregated(database, source, {c.name: _ends(c) for c in columns})
     # Infinite values are rare, and to look at each value for them takes as long as all the rest.
-    endless = [c for c in columns if c.type == "number" and not all(map(_is_finite, _ends(found[c.name])))]
-    if endless:
-        for name, values in _aggregated(database, source, {c.name: _finite(c) for c in endless}).items():
-            found[name] |= values
+    endless = [c for c in columns if c.type == "number" and not all(map(_is_finite, _both(found[c.name])))]
+    for name, values in _aggregated(database, source, {c.name: _finite(c) for c in endless}).items():
+        found[name] |= values
     return found
+
+
+def _distinct(database: "duckdb.DuckDBPyConnection", source: str, names: Sequence[str], rows: int) -> dict[str, int]:
+    """Return how many different values columns have; roughly, where the rows are many."""
+    large = rows > MANY
+    asked = [f"approx_count_distinct({name})" if large else f"count(DISTINCT {name})" for name in map(quoted, names)]
+    # All values of a query's columns are held at once.
+    at_once = max(1, min(_DISTINCT_AT_ONCE, MANY // max(rows, 1)))
+    return dict(zip(names, aggregates(database, source, asked, at_once), strict=True))
 
 
 def _aggregated(
@@ -70,13 +78,13 @@ def _aggregated(
     return {column: {name: next(values) for name in of} for column, of in asked.items()}
 
 
-def _aggregates(column: Column, large: bool) -> dict[str, str]:
-    """Return the aggregates of a column, by name."""
+def _ends(column: Column) -> dict[str, str]:
+    """Return the aggregates of a column that Parquet's own statistics answer, by name."""
     name = quoted(column.name)
-    distinct = f"approx_count_distinct({name})" if large else f"count(DISTINCT {name})"
-    value = f"epoch_us({name})" if column.type == "date" else name
-    ends = {"min": f"min({value})", "max": f"max({value})"} if column.type in ("integer", "date", "number") else {}
-    return {"values": f"count({name})", "distinct": distinct, **ends}
+    ends = {"min": f"min({name})", "max": f"max({name})"} if column.type in ("integer", "date", "number") else {}
+    if column.type == "date":
+        ends = {key: f"epoch_us({end})" for key, end in ends.items()}
+    return {"values": f"count({name})", **ends}
 
 
 def _finite(column: Column) -> dict[str, str]:
@@ -86,33 +94,12 @@ def _finite(column: Column) -> dict[str, str]:
     return {"min": f"min({name}) {finite}", "max": f"max({name}) {finite}", "infinite": f"count_if(isinf({name}))"}
 
 
-def _ends(figures: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def _both(figures: Mapping[str, Any]) -> tuple[float | None, float | None]:
     return figures["min"], figures["max"]
 
 
 def _is_finite(value: float | None) -> bool:
     return value is None or isfinite(value)
-
-
-def _means(database: "duckdb.DuckDBPyConnection", source: str, asked: Sequence[str]) -> list[Any]:
-    """Return means, each added up by one thread: several add in any order, and so to other last bits."""
-    (threads,) = database.execute("SELECT current_setting('threads')").fetchall()[0]
-    database.execute("SET threads=1")  # of a query; each runs in the thread that asks
-    size = -(-len(asked) // threads)
-    parts = [(database.cursor(), asked[start : start + size]) for start in range(0, len(asked), size)]
-    with ThreadPoolExecutor(len(parts)) as pool:
-        found = pool.map(lambda part: aggregates(part[0], source, part[1]), parts)
-        return [mean for means in found for mean in means]
-
-
-def _mean(column: Column, figures: Mapping[str, Any]) -> str:
-    """Return the aggregate of a column's mean; of a date in microseconds."""
-    name = quoted(column.name)
-    if "infinite" in figures:
-        return f"avg({name}) FILTER (isfinite({name}))"
-    if column.type in ("integer", "date", "number"):
-        return f"avg({f'epoch_us({name})' if column.type == 'date' else name})"
-    return "any_value(NULL)"
 
 
 def _top(database: "duckdb.DuckDBPyConnection", source: str, column: Column) -> list[dict[str, Any]]:
@@ -136,6 +123,9 @@ def _described(
     }
     if top is not None:
         return entry | {"top": top}
+    if mean is not None:
+        figures["min"] += 0  # Parquet's statistics have -0 for 0
+        mean = min(max(mean, figures["min"]), figures["max"])  # sums are rounded
     if column.type == "date":
         return entry | {name: _iso(value) for name, value in (figures | {"mean": mean}).items()}
     return entry | figures | {"mean": mean}

@@ -1,7 +1,7 @@
 """Make files of CSV or Parquet one view of DuckDB, their rows in order."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +10,18 @@ from stages import casts, csvs, guessing, rules
 from stages.databases import limit, literal, quoted
 from stages.params import ParamsError
 from stages.sources import File
-from stages.tables import DataError, Type
+from stages.tables import Column, DataError, Type
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 SAMPLE = "sample"  # the table of some rows
 _INDEX = r"__index_level_\d+__"  # pandas's name for an index without one
+
+
+class RefusedError(Exception):
+    """A quick way of reading meets a cell or record that it leaves to the slow one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,21 @@ class Loaded:
 
         Queries of the view fail at a cell that is none.
         """
-        if self.cells is None or not self.cells.plain:
+        # Of one column the parser cannot be told what is missing, see `csvs.Cells.query`.
+        if self.cells is None or not self.cells.plain or len(self.cells.names) == 1:
             return ()
         _make_view(database, self.cells, self.cells.query(self.missing, numbers))
         return numbers
+
+    def numbers(self, columns: Sequence[Column]) -> "Iterator[pa.RecordBatch] | None":
+        """Return the rows as `numerals.batches` does, where it can; raises RefusedError on the way."""
+        if self.cells is None or not self.cells.plain or {c.type for c in columns} - {"integer", "number"}:
+            return None
+        if len(self.cells.names) == 1:  # an empty line may be a gap
+            return None
+        from stages import numerals
+
+        return numerals.batches(self.cells, {c.name: c.type for c in columns}, self.missing)
 
     def check_header(self, database: "duckdb.DuckDBPyConnection", form: csvs.Form, types: Mapping[str, Type]) -> None:
         """Raise DataError where a first line was taken for names and looks like a row, or the other way round."""

@@ -14,7 +14,6 @@ from stages.texts import Text
 LONGEST = 16 * 2**20  # bytes of a record, quoted line ends included
 _SPOTS, _AT_SPOT = 50, 20  # places all over a large file, and lines of each, for the sample
 LARGE = 2**24  # bytes
-_LOOKED_AT = 2**18  # bytes at a time
 
 
 class AfterQuoteError(DataError):
@@ -51,7 +50,7 @@ def first_lines(text: Text) -> str:
 def _records(text: Text, delimiter: str, strict: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield each record that is not an empty line, with the number of its first line, by Python's own parser."""
     limit = csv.field_size_limit(LONGEST)
-    line = 1
+    line = 1 + text.skipped
     try:
         with text.path.open(encoding="utf-8", newline="") as file:
             # A blank before a quote is skipped; a blank that is the delimiter is not.
@@ -59,7 +58,7 @@ def _records(text: Text, delimiter: str, strict: bool) -> Iterator[tuple[int, li
             for record in reader:
                 if record:
                     yield line, record
-                line = reader.line_num + 1
+                line = reader.line_num + 1 + text.skipped
     except csv.Error as error:
         if "expected after" in str(error):
             raise AfterQuoteError(f"{text.shown}, line {line}: a closing quote must be the end of its field") from None
@@ -118,56 +117,24 @@ def wrong_record(text: Text, delimiter: str, fields: int) -> DataError | None:
     return after_quote
 
 
+def odd(text: Text, delimiter: str) -> tuple[bool, bool]:
+    """Say whether some record may end in an empty field, and whether there may be digits as in `looks.Odd`."""
+    from stages.looks import Odd, looked
+
+    found = looked(text.path, lambda: Odd(delimiter))
+    quoted = delimiter.encode() + b'""'
+    ends = any(look.ends for look in found) or (text.quotes > 0 and any(quoted in part for part in _parts(text.path)))
+    return ends, any(look.digits for look in found)
+
+
 def may_hide_a_field(text: Text, delimiter: str, fields: int) -> bool:
-    """Say whether some record may end in an empty field too many."""
-    end = delimiter.encode()
-    if not any(_has_pair(part, end + b"\n") for part in _parts(text.path)) and not (
-        text.quotes and any(end + b'""' in part for part in _parts(text.path))
-    ):
-        return False
+    """Say whether some record that ends in an empty field may have one too many."""
     if text.quotes:
         return True
     # Without quotes each delimiter ends a field, so that their number tells; an empty line is no record.
+    end = delimiter.encode()
     delimiters = sum(part.count(end) for part in _parts(text.path, overlap=0))
     return delimiters != (fields - 1) * text.lines or any(b"\n\n" in part for part in _parts(text.path))
-
-
-def may_have_odd_digits(text: Text, delimiter: str) -> bool:
-    """Say whether there may be what DuckDB takes for a number and the rule does not: 007, 1_000, +-1.
-
-    Cells stand in no quotes and have no blanks around them.
-    """
-    import numpy as np
-
-    # Into the same memory all the time: to make it anew for each part may take longer than all the rest.
-    held = bytearray(b"\n" * (_LOOKED_AT + 2))  # the last two bytes, and those that are read
-    characters = np.frombuffer(held, np.uint8)
-    odd, some = np.empty((2, _LOOKED_AT), bool)
-    with text.path.open("rb") as file:
-        while count := file.readinto(memoryview(held)[2:]):
-            before, here, after = (characters[start : start + count] for start in range(3))
-            # Up to the comma and the minus all characters but the digits and the point end a cell or begin a number.
-            np.less(before, ord("."), out=odd[:count])
-            if delimiter > ".":
-                odd[:count] |= np.equal(before, ord(delimiter), out=some[:count])
-            odd[:count] &= np.equal(here, ord("0"), out=some[:count])
-            odd[:count] &= np.greater(after, ord("/"), out=some[:count])
-            if odd[:count].any():
-                return True
-            # To look for one character takes a tenth of the time that two take.
-            for sign, wrong in ((b"+", rb"\+-"), (b"_", rb"\d_\d")):
-                if held.find(sign, 0, count + 2) >= 0 and re.compile(wrong).search(held, 0, count + 2):
-                    return True
-            held[:2] = held[count : count + 2]
-    return False
-
-
-def _has_pair(part: bytes, pair: bytes) -> bool:
-    """Say whether two bytes stand side by side: `pair in part`, five times as fast."""
-    import numpy as np
-
-    wanted = np.frombuffer(pair, np.uint16)
-    return any((np.frombuffer(part, np.uint16, (len(part) - at) // 2, at) == wanted).any() for at in (0, 1))
 
 
 def _parts(path: Path, overlap: int = 2) -> Iterator[bytes]:

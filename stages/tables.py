@@ -29,6 +29,7 @@ RAW = Path("data/raw.parquet")
 SPLIT = Path("data/split")
 PARTS = ("train", "validation", "test")
 ROW = "row"  # name of the row number's column
+MANY = 1_000_000  # rows from which figures need not be exact, and nobody wants to wait for all of them
 
 # How a type is stored, in DuckDB's words.
 STORED: dict[Type, str] = {
@@ -48,6 +49,8 @@ ARROW: dict[Type, str] = {
 }
 METADATA = "trialtree"  # key of the types in a Parquet file's metadata
 REPEATED = "trialtree.repeated"  # key of how many rows repeat an earlier one
+DISTINCT = "trialtree.distinct"  # key of about how many different values columns have, of those that were counted
+MEANS = "trialtree.means"  # key of the means of the columns' finite values; of dates in microseconds since 1970
 
 
 class DataError(UserError):
@@ -111,6 +114,16 @@ def rows_in(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
+def missing(path: Path, name: str) -> tuple[int, int]:
+    """Return in how many rows of a Parquet file of ours a column has no value, and how many rows there are."""
+    import pyarrow.parquet as pq
+
+    file = pq.read_metadata(path)
+    column = file.schema.names.index(name)  # no column is nested
+    groups = (file.row_group(group).column(column) for group in range(file.num_row_groups))
+    return sum(group.statistics.null_count for group in groups), int(file.num_rows)
+
+
 def raw_columns(path: Path = RAW) -> Columns:
     """Return the columns of data/raw.parquet, the row number with its role, all others as features.
 
@@ -124,6 +137,22 @@ def raw_columns(path: Path = RAW) -> Columns:
 def raw_repeated(path: Path = RAW) -> int:
     """Return how many rows of data/raw.parquet repeat an earlier one in all columns; raises as `raw_columns`."""
     return int(_noted(path, REPEATED))
+
+
+def raw_distinct(path: Path = RAW) -> dict[str, int]:
+    """Return about how many different values columns have, of those that fetch counted; raises as `raw_columns`.
+
+    Of a table of at most MANY rows, numbers and dates are not among them.
+    """
+    return dict(_noted(path, DISTINCT))
+
+
+def raw_means(path: Path = RAW) -> dict[str, float | None]:
+    """Return the means of numbers and dates, by column, that fetch noted in data/raw.parquet; raises as `raw_columns`.
+
+    They are of finite values, and None where a column has none; of dates in microseconds since 1970.
+    """
+    return dict(_noted(path, MEANS))
 
 
 def _noted(path: Path, key: str) -> Any:

@@ -1,7 +1,6 @@
 """Equal rows: rows of the same features and target, which must not stand on both sides of a split."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,34 +9,29 @@ from stages.arrays import to_arrow
 from stages.databases import literal, numbers, quoted
 from stages.dealing import Parts, Rows
 from stages.params import PATH
-from stages.raw import known_rows
-from stages.tables import ROW, Columns, DataError, raw_repeated
-
-if TYPE_CHECKING:
-    import duckdb
+from stages.raw import Raw
+from stages.tables import ROW, DataError, raw_repeated
 
 
-def repeats(
-    database: "duckdb.DuckDBPyConnection", columns: Columns, known: int, rows: Rows | None, folder: Path
-) -> tuple[Rows, Rows]:
+def repeats(raw: Raw, rows: Rows | None, folder: Path) -> tuple[Rows, Rows]:
     """Return the rows (n,) that equal an earlier one in features and target, and the first of each one's kind.
 
-    `known` rows have a target: `rows`, or all where it is None. `folder` is for a file meanwhile.
+    `rows` have a target, or all where it is None. `folder` is for a file meanwhile.
     """
-    compared = [c.name for c in columns if c.role in ("feature", "target")]
+    compared = [c.name for c in raw.columns if c.role in ("feature", "target")]
     names = ", ".join(map(quoted, compared))
-    if len(compared) == len(columns) - 1 and not raw_repeated():
+    if len(compared) == len(raw.columns) - 1 and not raw_repeated():
         return np.empty(0, np.int64), np.empty(0, np.int64)  # fetch has looked at all columns but the row's number
     # The hash only picks candidates, so that a table is not grouped by all its columns.
-    likely = _repeated(numbers(database, f"SELECT hash({names}) FROM {known_rows(columns)}", known, "uint64"))
+    likely = _repeated(numbers(raw.database, f"SELECT hash({names}) FROM {raw.rows}", raw.known, "uint64"))
     if not len(likely):
         return likely, likely
     candidates = folder / "candidates.parquet"
     _write(candidates, likely if rows is None else rows[likely])
     again, first = (
-        database.execute(
+        raw.database.execute(
             f"WITH kinds AS (SELECT {ROW} AS again, min({ROW}) OVER (PARTITION BY {names}) AS first "
-            f"FROM {known_rows(columns)} WHERE {ROW} IN (FROM read_parquet({literal(candidates)}))) "
+            f"FROM {raw.rows} WHERE {ROW} IN (FROM read_parquet({literal(candidates)}))) "
             "SELECT again, first FROM kinds WHERE again <> first ORDER BY again"
         )
         .fetchnumpy()

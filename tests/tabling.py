@@ -15,7 +15,8 @@ def raw(select: str, **types: tables.Type) -> None:
     with databases.connection() as database:
         (rows,) = database.execute(f"SELECT count(*) FROM ({select})").fetchall()[0]
         given = {name: casts.Forced(type_) for name, type_ in types.items()}
-        numbering.write(database, select, guessing.Kinds(columns, given), tables.RAW, rows)
+        batches = numbering.hashed(database, select, columns)
+        numbering.write(batches, guessing.Kinds(columns, given), tables.RAW, rows)
 
 
 def write_params(**sections: Any) -> None:

@@ -185,6 +185,18 @@ def test_infinite_numbers_stay_and_nan_is_missing() -> None:
     }  # fmt: skip
 
 
+def test_the_least_number_is_0_and_not_the_statistics_minus_0() -> None:
+    ran(put("x,y\n0,0.0\n3,4.5\n"))
+    described = profiles.profile(tables.RAW, tables.raw_columns()[1:])["by_column"]
+    assert [repr(c["min"]) for c in described] == ["0", "0.0"]
+
+
+def test_a_mean_is_between_the_least_and_the_greatest() -> None:
+    ran(put("x,y\n0.1,1\n0.1,2\n0.1,3\n"))
+    described = profiles.profile(tables.RAW, tables.raw_columns()[1:])["by_column"]
+    assert [c["mean"] for c in described] == [0.1, 2.0]
+
+
 def test_infinite_numbers_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     source = put("x,y,z\n1e400,-inf,1\n-1e400,2.5,1\n")
     Path("params.yaml").write_text(f"fetch:\n  source: {source}\n", encoding="utf-8")
