@@ -1,70 +1,93 @@
-"""The rows of a Parquet file in another order, whatever its length.
+"""The rows of a Parquet file in other orders, whatever its length.
 
 The file is read once.  A large one's rows go into buckets of neighbours by the
-new order, on disk, and each bucket is sorted on its own: both ways disks and
+new orders, on disk, and each bucket is sorted on its own: both ways disks and
 memory are used from one end to the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.arrays import to_arrow, to_numpy
-from stages.progress import step
+from stages.progress import Report, step
+from stages.strata import width
 from stages.tables import ROW
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BYTES = 2**24  # of a bucket in memory
+_BYTES = 2**23  # of a bucket in memory
+_READ = 2**24  # bytes in memory that are read at once
 _HELD = 2**27  # bytes of a table whose buckets need no disk
-_BUCKETS = 250  # at most: each is an open file
+_BUCKETS = 250  # about as many at most: each is an open file
 
 T = TypeVar("T")
 
 
-def reordered(path: Path, order: NDArray[Any], folder: Path) -> "Iterator[pa.Table]":
-    """Yield rows of a table in another order, some at a time.
+class _Lane(NamedTuple):
+    """One of the orders: its rows, and the number of its first bucket."""
 
-    `order` (n,) are the numbers of the rows, each at most once; the table's own order is that of its column `row`,
-    from 0. Files meanwhile stand in `folder`.
+    rows: NDArray[Any]
+    bucket: int
+
+
+@contextmanager
+def reordered(path: Path, orders: Sequence[NDArray[Any]], folder: Path) -> "Iterator[list[Iterator[pa.Table]]]":
+    """Yield for each order the rows of a table in it, some at a time; threads may take them side by side.
+
+    `orders` (n,) are the numbers of the rows, each at most once in all; the table's own order is that of its column
+    `row`, from 0. Files meanwhile stand in `folder`. When the block ends, what was not taken ends, too.
     """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, pre_buffer=False) as file, ExitStack() as stack:
-        row = _bytes_a_row(file)
-        size = max(_BYTES // row, -(-len(order) // _BUCKETS))  # rows of a bucket
-        store = stack.enter_context(_Store(folder if len(order) * row > _HELD else None))
-        places = np.full(file.metadata.num_rows, -1, order.dtype)
-        places[order] = np.arange(len(order), dtype=order.dtype)
-        with step("dealing out rows", len(places)) as report:
-            done = 0
-            # While rows are stored, the next are sorted, and those after them read.
-            batches = _ahead(file.iter_batches(max(_BYTES // row, 1)))
-            for batch, starts in _ahead(_dealt(batches, places, size)):
-                store.put(batch, starts)
-                done += len(batch)
-                report(done)
-        store.close()
-        del places
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        total, row, at = sum(map(len, orders)), _bytes_a_row(file), file.schema_arrow.get_field_index(ROW)
+        size = max(_BYTES // row, -(-total // _BUCKETS))  # rows of a bucket
+        lanes = list(_lanes(orders, size))
+        store = _Store(folder if total * row > _HELD else None)
+        try:
+            places = _places(lanes, size, file.metadata.num_rows)
+            with step("dealing out rows", len(places)) as report:
+                done = 0
+                # While rows are stored, the next are sorted, and those after them read.
+                batches = _ahead(file.iter_batches(max(_READ // row, 1)))
+                for batch, starts in _ahead(_dealt(batches, places, size)):
+                    store.put(batch, starts)
+                    done += len(batch)
+                    report(done)
+            del places
+            store.close()
+            with step("writing rows", total) as report:
+                counter = _Counter(report)
+                # While one bucket is written, the next is sorted.
+                yield [map(counter.seen, _ahead(_sorted(store, lane, size, at))) for lane in lanes]
+        finally:
+            store.ended = True
+            store.close()
 
-        def bucket(start: int) -> "pa.Table":
-            rows = order[start : start + size]
-            table = store.sorted(start // size, start, len(rows))
-            return table.add_column(file.schema_arrow.get_field_index(ROW), ROW, to_arrow(rows.astype(np.int64)))
 
-        # While one bucket is written, the next is sorted.
-        with step("writing rows", len(order)) as report:
-            done = 0
-            for table in _ahead(map(bucket, range(0, len(order), size))):
-                yield table
-                done += len(table)
-                report(done)
+def _lanes(orders: Sequence[NDArray[Any]], size: int) -> Iterator[_Lane]:
+    """Yield the orders, each with buckets of its own."""
+    bucket = 0
+    for rows in orders:
+        yield _Lane(rows, bucket)
+        bucket += -(-len(rows) // size)
+
+
+def _places(lanes: Sequence[_Lane], size: int, rows: int) -> NDArray[Any]:
+    """Return of each row its place in all lanes, -1 if it has none; every bucket has `size` places."""
+    places = np.full(rows, -1, width(rows + size * len(lanes)))
+    for lane in lanes:
+        start = lane.bucket * size
+        places[lane.rows] = np.arange(start, start + len(lane.rows), dtype=places.dtype)
+    return places
 
 
 def _dealt(
@@ -80,12 +103,24 @@ def _dealt(
         if not np.array_equal(to_numpy(batch.column(ROW)), np.arange(start, end)):
             raise RuntimeError(f"the column {ROW} of the table is not the number of the row")
         to = places[start:end]
-        bucket = np.where(to < 0, -1, to // size).astype(np.int16)
+        bucket = (to // size).astype(np.int16)  # which makes -1 of -1
         order = np.argsort(bucket, kind="stable")
-        kinds, starts = np.unique(bucket[order], return_index=True)
+        bucket = bucket[order]
+        starts = np.flatnonzero(np.diff(bucket, prepend=-2))
         placed = batch.remove_column(batch.schema.get_field_index(ROW)).append_column("", to_arrow(to))
-        yield placed.take(to_arrow(order)), dict(zip(kinds.tolist(), starts.tolist(), strict=True))
+        yield placed.take(to_arrow(order)), dict(zip(bucket[starts].tolist(), starts.tolist(), strict=True))
         start = end
+
+
+def _sorted(store: "_Store", lane: _Lane, size: int, at: int) -> "Iterator[pa.Table]":
+    """Yield the rows of a lane, their number as the column `at`."""
+    for start in range(0, len(lane.rows), size):
+        if store.ended:
+            return
+        rows = lane.rows[start : start + size]
+        bucket = lane.bucket + start // size
+        table = store.sorted(bucket, bucket * size, len(rows))
+        yield table.add_column(at, ROW, to_arrow(rows.astype(np.int64)))
 
 
 def _ahead(values: Iterator[T]) -> Iterator[T]:
@@ -103,6 +138,20 @@ def _bytes_a_row(file: Any) -> int:
     return 1 if first is None else max(1, first.nbytes // len(first))
 
 
+class _Counter:
+    """Counts rows that several threads go through."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._done, self._lock = report, 0, Lock()
+
+    def seen(self, table: "pa.Table") -> "pa.Table":
+        """Return a table, its rows counted."""
+        with self._lock:
+            self._done += len(table)
+            self._report(self._done)
+        return table
+
+
 class _Store:
     """Buckets of rows, in memory or in a file each."""
 
@@ -110,6 +159,7 @@ class _Store:
         self._folder = folder
         self._files: dict[int, Any] = {}
         self._kept: dict[int, list[Any]] = {}
+        self.ended = False  # nobody takes rows any more
 
     def put(self, batch: "pa.RecordBatch", starts: dict[int, int]) -> None:
         """Put rows, sorted by bucket, into their buckets; `starts` is the first of each bucket."""
@@ -153,9 +203,3 @@ class _Store:
 
     def _path(self, bucket: int) -> Path:
         return (self._folder or Path()) / f"bucket-{bucket}.arrow"
-
-    def __enter__(self) -> "_Store":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

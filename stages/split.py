@@ -10,17 +10,15 @@ Every row goes to exactly one part and keeps its row number from the raw table.
 The same table and params give the same bytes.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from stages import command, databases, dealing, params, parts, raw, tables, twins
+from stages import command, dealing, params, parts, tables, twins
 from stages.dealing import Parts, Rows
 from stages.files import replacing_folder, write_json
+from stages.raw import Raw
 from stages.tables import RAW, Columns, DataError
-
-if TYPE_CHECKING:
-    import duckdb
 
 # The column that each way of dealing goes by.
 _NEEDED: dict[str, tables.Role] = {"group": "group", "time": "time", "hash": "key"}
@@ -120,34 +118,32 @@ def assigned(columns: Columns, p: SplitParams) -> Columns:
     return result
 
 
-def deal(
-    database: "duckdb.DuckDBPyConnection", columns: Columns, known: int, rows: Rows | None, p: SplitParams
-) -> Parts:
+def deal(raw: Raw, rows: Rows | None, p: SplitParams) -> Parts:
     """Return the row numbers of each part, in the order in which they are written.
 
-    `known` rows have a target: `rows`, or all where it is None.
+    `rows` have a target, or all where it is None.
 
     Raises:
         DataError: a value that split goes by is missing, a part would get no row, or too few of a class.
     """
-    for column in columns:
+    for column in raw.columns:
         if column.role in ("group", "time") or (column.role == "key" and p.by == "hash"):
-            raw.check_whole(database, columns, column)
+            raw.check_whole(column)
     role: tables.Role = "target" if p.by == "stratified" else _NEEDED.get(p.by, "target")
-    by = next(column for column in columns if column.role == role)
+    by = next(column for column in raw.columns if column.role == role)
     if p.by == "hash":
         shares = float(p.validation), float(p.test)
-        dealt = dealing.by_hash(raw.points(database, columns, by, known, p.seed), *shares)
+        dealt = dealing.by_hash(raw.points(by, p.seed), *shares)
     else:
-        wanted = dealing.sizes(known, p.validation, p.test)
+        wanted = dealing.sizes(raw.known, p.validation, p.test)
         if p.by == "random":
             dealt = dealing.at_random(wanted, p.seed)
         elif p.by == "stratified":
-            dealt = dealing.stratified(raw.ranks(database, columns, by, known), wanted, p.seed)
+            dealt = dealing.stratified(raw.ranks(by), wanted, p.seed)
         elif p.by == "group":
-            dealt = dealing.in_groups(raw.ranks(database, columns, by, known), wanted, p.seed)
+            dealt = dealing.in_groups(raw.ranks(by), wanted, p.seed)
         else:
-            dealt = dealing.in_time(raw.ranks(database, columns, by, known, descending=True), wanted)
+            dealt = dealing.in_time(raw.ranks(by, descending=True), wanted)
     return dealt if rows is None else {part: rows[places] for part, places in dealt.items()}
 
 
@@ -156,12 +152,11 @@ def main() -> None:
     p = params.read("split", SplitParams)
     columns = assigned(tables.raw_columns(), p)
     with replacing_folder(tables.SPLIT) as folder:
-        with databases.connection(folder.resolve().parent) as database:
-            databases.limit(database, len(columns))
-            known, dropped = raw.usable(database, columns, drop=p.missing_target == "drop")
-            rows = raw.row_numbers(database, columns, known) if dropped else None
-            again, first = twins.repeats(database, columns, known, rows, folder)
-            dealt = deal(database, columns, known, rows, p)
+        with Raw(columns, folder.resolve().parent) as raw:
+            dropped = raw.leave_out(drop=p.missing_target == "drop")
+            rows = raw.numbers() if dropped else None
+            again, first = twins.repeats(raw, rows, folder)
+            dealt = deal(raw, rows, p)
         moved = 0
         if p.duplicates == "together" and p.by in ("random", "stratified"):
             dealt, moved = twins.rejoined(dealt, again, first)

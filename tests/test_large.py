@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from stages import (
     csvs,
     databases,
     fetch,
+    looks,
+    numbering,
     params,
     parquets,
     profiles,
@@ -30,6 +33,7 @@ from stages import (
     texts,
 )
 from stages.tables import Column
+from stages.threads import threads
 from tests.conftest import PROJECT
 from tests.tabling import raw, write_params
 
@@ -100,12 +104,22 @@ def test_what_is_quickly_told_a_number_is_one_by_the_rule() -> None:
     assert quick > 1000
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system gives a process all processors")
+def test_a_process_has_a_thread_for_each_processor_that_it_may_use() -> None:
+    asked = "import os, stages.threads; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", f"{asked} print(stages.threads.threads(8), stages.threads.threads(0))"]
+    assert subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout == "1 1\n"
+    assert threads(3) == min(3, len(os.sched_getaffinity(0)))
+
+
 def has_odd_digits(content: str, delimiter: str) -> bool:
     """Ask for what DuckDB takes for a number and the rule does not."""
     path = Path("odd.csv")
     path.unlink(missing_ok=True)  # what is written into an old file may be flushed to the disk at once
     path.write_text(content, encoding="utf-8")
-    return records.may_have_odd_digits(texts.Text("t", path, 1, 0, False, False), delimiter)
+    _, digits = records.odd(texts.Text("t", path, 1, 0, False, False), delimiter)
+    return digits
 
 
 def test_what_the_parser_takes_for_a_number_in_a_plain_file_is_one_by_the_rule() -> None:
@@ -124,12 +138,14 @@ def test_what_the_parser_takes_for_a_number_in_a_plain_file_is_one_by_the_rule()
 
 @pytest.mark.parametrize("odd", ["007", "-00", "+01", "1_0", "+-1"])
 def test_odd_digits_are_seen_wherever_a_part_of_the_file_ends(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "_WORTH", 5)
     for size in range(1, 8):
-        monkeypatch.setattr(records, "_LOOKED_AT", size)
+        monkeypatch.setattr(looks, "_AT_ONCE", size)
         assert has_odd_digits(f"a;b\n{odd};1\n", ";")
         assert has_odd_digits(f"a,b\n1,{odd}\n", ",")
         assert has_odd_digits(f"{odd}", ",")
-        assert not has_odd_digits("0.007,100\n-0.5,0\n10.00,a01,P_1,0", ",")
+        assert not has_odd_digits("0.007,100\n-0.5,0\n10.00,a01,P_1,0,1e-05,2E+007", ",")
+        assert not has_odd_digits("0;0\n-0;1e-05", ";")
 
 
 def test_numbers_are_the_same_whoever_parses_them() -> None:
@@ -146,7 +162,40 @@ def test_numbers_are_the_same_whoever_parses_them() -> None:
 def test_a_last_column_with_gaps_hides_no_field() -> None:
     Path("t.csv").write_text("a,b\n1,\n2,3\n", encoding="utf-8")
     text = texts.clean("t", Path("t.csv"), "utf-8", Path("copy.csv"))
+    assert records.odd(text, ",") == (True, False)
     assert not records.may_hide_a_field(text, ",", 2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 2**19])
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("a,b\n1,2\n", (2, 0, False, False)), ("a,b\n1,2", (2, 0, False, False)), ("a\n\n\n", (3, 0, False, False)),
+        ('a,"b"\n1,"2"', (2, 4, False, False)), ("a, b\n1,!\n", (2, 0, True, False)), ("a\tb\n", (1, 0, True, True)),
+    ],
+)  # fmt: skip
+def test_what_a_file_holds_is_seen_wherever_a_part_of_it_ends(
+    content: str, found: tuple[object, ...], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "_WORTH", 4)
+    monkeypatch.setattr(looks, "_AT_ONCE", size)
+    path = Path("t.csv")
+    path.write_text(content, encoding="utf-8")
+    assert texts.clean("t", path, "utf-8", Path("copy.csv")) == texts.Text("t", path, *found)
+    assert not Path("copy.csv").exists()
+
+
+@pytest.mark.parametrize("size", [1, 3, 2**19])
+@pytest.mark.parametrize("odd", ["\r\n", "\u00e9", "\ufeff"])
+def test_what_is_not_plain_is_seen_wherever_a_part_of_it_ends(
+    odd: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "_WORTH", 4)
+    monkeypatch.setattr(looks, "_AT_ONCE", size)
+    path = Path("t.csv")
+    for content in (f"{odd}a,b\n1,2\n", f"a,b{odd}\n1,2\n", f"a,b\n1,2{odd}"):
+        path.write_bytes(content.encode())
+        assert texts._plain("t", path) is None
 
 
 def test_an_empty_field_too_many_is_told_from_a_last_one_that_is_missing() -> None:
@@ -220,17 +269,30 @@ def test_rows_in_buckets_on_disk_come_in_the_order_of_rows_in_memory(
     order = np.random.RandomState(0).permutation(5000)[:4000].astype(np.int32)
     folder = Path("buckets")
     folder.mkdir()
-    pieces = list(reordering.reordered(path, order, folder))
-    assert pa.concat_tables(pieces).equals(table.take(pa.array(order)))
-    assert (len(pieces) > 1) == (limit < 2**24)
-    assert len(pieces) <= 250
+    orders = [order[:2500], order[2500:2501], order[2501:]]
+    with reordering.reordered(path, orders, folder) as lanes, ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(list, lanes))
+    for pieces, its in zip(found, orders, strict=True):
+        assert pa.concat_tables(pieces).equals(table.take(pa.array(its)))
+    assert (len(found[0]) > 1) == (limit < 2**24)
+    assert sum(map(len, found)) <= 250 + len(orders)
     assert list(folder.iterdir()) == []
+
+
+def test_an_error_in_one_order_ends_the_others() -> None:
+    table = some_table(5000)
+    pq.write_table(table, "t.parquet")
+    orders = [np.arange(2500), np.arange(2500, 5000)]
+    with pytest.raises(OSError, match="full"), reordering.reordered(Path("t.parquet"), orders, Path()) as lanes:
+        raise OSError("full")
+    assert list(lanes[1]) == []
 
 
 def test_a_raw_table_whose_rows_are_not_in_order_is_refused() -> None:
     pq.write_table(some_table(10).take([0, 2, 1]), "t.parquet")
-    with pytest.raises(RuntimeError, match="is not the number of the row"):
-        list(reordering.reordered(Path("t.parquet"), np.arange(3), Path()))
+    refused = pytest.raises(RuntimeError, match="is not the number of the row")
+    with refused, reordering.reordered(Path("t.parquet"), [np.arange(3)], Path()):
+        pass
 
 
 @pytest.mark.parametrize("by", ["random", "stratified"])
@@ -257,18 +319,31 @@ def test_a_million_rows_are_dealt_as_scikit_learn_deals_them(by: str) -> None:
 
 
 def test_a_long_table_is_described_roughly_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiles, "LARGE", 100)
+    monkeypatch.setattr(profiles, "MANY", 100)
+    monkeypatch.setattr(numbering, "MANY", 100)
     raw(
-        "SELECT range % 50 AS few, range // 2 AS many, CASE WHEN range = 5 THEN 'inf'::DOUBLE ELSE range % 50 END AS x "
-        "FROM range(5000)",
-        few="integer", many="integer", x="number",
+        "SELECT range % 50 AS few, range // 2 AS many, 't' || range AS t, "
+        "CASE WHEN range = 5 THEN 'inf'::DOUBLE ELSE range % 50 END AS x FROM range(50000)",
+        few="integer", many="integer", t="text", x="number",
     )  # fmt: skip
     described = profiles.profile(tables.RAW, tables.raw_columns()[1:])
-    few, many, x = described.pop("by_column")
-    assert described == {"rows": 5000, "columns": 3, "repeated_rows": 0, "approximate": ["distinct"]}
-    assert few["distinct"] == pytest.approx(50, rel=0.1)
-    assert many["distinct"] == pytest.approx(2500, rel=0.1)
+    few, many, t, x = described.pop("by_column")
+    assert described == {"rows": 50_000, "columns": 4, "repeated_rows": 0, "approximate": ["distinct"]}
+    assert few["distinct"] == 50
+    assert many["distinct"] == pytest.approx(25_000, rel=0.05)
+    assert t["distinct"] == pytest.approx(50_000, rel=0.4)
     assert (x["min"], x["max"], x["infinite"], few["mean"]) == (0, 49, 1, 24.5)
+
+
+def test_many_columns_of_many_values_are_described() -> None:
+    values = np.random.RandomState(0).standard_normal((10_000, 120)).round(6)
+    lines = (",".join(map(repr, row)) for row in values.tolist())
+    Path("params.yaml").write_text(f"fetch:\n  source: {SOURCE}\n", encoding="utf-8")
+    SOURCE.write_text("\n".join([",".join(f"c{i}" for i in range(120)), *lines, ""]), encoding="utf-8")
+    fetch.main()
+    described = json.loads(Path("reports/data.json").read_text(encoding="utf-8"))["by_column"]
+    assert [c["distinct"] for c in described] == [len(np.unique(column)) for column in values.T]
+    assert [c["min"] for c in described] == values.min(axis=0).tolist()
 
 
 def test_a_table_of_many_columns_fits_too() -> None:

@@ -460,6 +460,16 @@ def test_folds_of_a_table_that_does_not_fit_are_refused(in_folder: Callable[[], 
         evaluate._in_memory(Part("train"), columns, tight)
 
 
+def test_a_ctrl_c_in_a_query_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise RuntimeError("Query interrupted")  # DuckDB's, now and then
+
+    with pytest.raises(SystemExit) as left:
+        command.run(main)
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "stopped; what was finished is kept, and `dvc repro` goes on from there\n"
+
+
 def test_too_little_memory_ends_the_stage_with_a_line(
     in_folder: Callable[[], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
