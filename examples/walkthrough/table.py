@@ -30,5 +30,10 @@ def download(folder: Path, archive: str = ARCHIVE, sha256: str = SHA256) -> Path
     if (got := hashlib.sha256(answer.content).hexdigest()) != sha256:
         raise WalkError(f"{archive} has the SHA-256 {got}, and not {sha256}; {_NEXT}")
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as packed:
-        packed.extract(MEMBER, folder, filter="data")
-    return folder / MEMBER
+        member = packed.extractfile(MEMBER)
+        if member is None:
+            raise WalkError(f"{archive} has no file {MEMBER}; {_NEXT}")
+        place = folder / MEMBER
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(member.read())
+    return place
