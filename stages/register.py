@@ -24,7 +24,7 @@ from stages.batches import Part
 from stages.errors import UserError
 from stages.files import write_json
 from stages.gates import Champion, Gate, Result
-from stages.params import PATH, ParamsError
+from stages.params import PATH
 from trialtree.tracking import Run, Trial, publish, stores, trials, versions
 
 if TYPE_CHECKING:
@@ -51,18 +51,6 @@ class RegisterParams(params.Section):
 
 class RegisterError(UserError):
     """A model that was not registered, where that is required."""
-
-
-def experiment(content: Mapping[str, Any]) -> str:
-    """Return the experiment of params.yaml.
-
-    Raises:
-        ParamsError: there is none, or it is no name.
-    """
-    name = content.get("experiment")
-    if not isinstance(name, str) or not name.strip() or len(name) > 500:
-        raise ParamsError(f"{PATH}: experiment: must be the name of the experiment, got {name!r}")
-    return name
 
 
 def positive(content: Mapping[str, Any]) -> Any:
@@ -124,7 +112,7 @@ def main() -> None:
     content = params.load()
     p = params.parse("register", content.get("register"), RegisterParams)
     REPORT.unlink(missing_ok=True)  # it would tell of another run
-    trial, store = trials.workspace(experiment(content)), stores.find()
+    trial, store = trials.workspace(), stores.find()
     with store.opened() as client:
         run = publish(trial, client, store.artifacts)
         version, results, said = decide(client, p, trial, run, positive(content))

@@ -265,10 +265,10 @@ def test_no_password_is_shown(address: str, shown: str) -> None:
 
 def test_the_key_tells_content_and_nothing_else(ran: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ran.path)
-    first = trials.workspace("iris")
+    first = trials.workspace()
     assert len(first.key) == 64
     assert first.tags["dirty"] == "false"
-    assert first.tags["baseline_commit"] == ran.git("rev-parse", "HEAD")
+    assert first.tags["baseline_commit"] == ran.git("rev-parse", "HEAD~1")
     lock = json.dumps(trials.read_lock(trials.LOCK.read_bytes()))
     assert {name: first.tags[name] in lock for name in ("data.raw", "data.split")} == {
         "data.raw": True,
@@ -276,15 +276,15 @@ def test_the_key_tells_content_and_nothing_else(ran: Repo, monkeypatch: pytest.M
     }
     assert {"data.train", "data.test"} <= first.tags.keys()
     ran.params({"register.gates": {}, "experiment": "other"})
-    second = trials.workspace("iris")
+    second = trials.workspace()
     assert (second.key, second.params, second.tags["dirty"]) == (first.key, first.params, "true")
 
 
 def test_metrics_of_another_run_than_dvc_lock_are_refused(ran: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ran.path)
-    trials.METRICS.write_text('{"test": {"accuracy": 1.0}}')
+    Path(trials.METRICS).write_text('{"test": {"accuracy": 1.0}}')
     with pytest.raises(UserError, match=r"reports/metrics.json is not the one of dvc.lock; `dvc repro` brings them"):
-        trials.workspace("iris")
+        trials.workspace()
     trials.LOCK.unlink()
     with pytest.raises(UserError, match=r"dvc.lock has no fetch, split, train, evaluate: the pipeline has not run"):
-        trials.workspace("iris")
+        trials.workspace()

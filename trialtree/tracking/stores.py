@@ -70,6 +70,11 @@ class Store:
         return self.uri == _embedded_uri(self.top)
 
     @property
+    def exists(self) -> bool:
+        """Whether it is there; one elsewhere is taken to be."""
+        return not self.embedded or (self.top / _DATABASE).exists()
+
+    @property
     def shown(self) -> str:
         """The address without a password."""
         return git.without_credentials(self.uri)
