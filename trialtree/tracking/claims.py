@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def database(client: "MlflowClient") -> Any:
 def in_bulk(client: "MlflowClient") -> Iterator[None]:
     """Let sqlite write without waiting for the disk at each step; what a power cut may lose, the next call adds."""
     from sqlalchemy import event
+    from sqlalchemy.exc import OperationalError
 
     engine = database(client)
     if engine is None or engine.dialect.name != "sqlite":
@@ -58,5 +59,7 @@ def in_bulk(client: "MlflowClient") -> Iterator[None]:
     finally:
         event.remove(engine, "connect", begin)
         engine.dispose()
-        with engine.connect() as connection:
+        client._get_registry_client().store.engine.dispose()
+        # Refused while somebody looks at the store, which then stays as it is until the next time.
+        with suppress(OperationalError), engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
