@@ -189,7 +189,8 @@ def test_a_damaged_store_is_one_line_that_says_how_to_go_on(tmp_path: Path) -> N
     with pytest.raises(UserError) as raised, store.opened():
         pass
     assert str(raised.value) == (
-        f"MLflow at sqlite:///{tmp_path}/mlflow.db: file is not a database; the trial is kept; "
+        f"MLflow at sqlite:///{tmp_path}/mlflow.db: file is not a database; move the file away, and "
+        "`trialtree track --all` makes it anew; the trial is kept; "
         "`dvc repro register` publishes it once that is mended"
     )
 
@@ -210,7 +211,7 @@ def test_a_store_of_another_schema_is_one_line(store: stores.Store, tmp_path: Pa
     with closing(sqlite3.connect(path)) as database:
         database.execute("UPDATE alembic_version SET version_num = 'future'")
         database.commit()
-    with pytest.raises(UserError, match=r"out-of-date database schema.*the trial is kept"):
+    with pytest.raises(UserError, match=r"is of a newer MLflow than .*the trial is kept"):
         published(stores.Store(f"sqlite:///{path}", tmp_path), TRIAL)
 
 
