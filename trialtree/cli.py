@@ -12,6 +12,7 @@ trialtree list
 trialtree finish NAME
 trialtree lineage OF
 trialtree track [REV...] [--all]
+trialtree ui
 """
 
 import json
@@ -161,6 +162,21 @@ def track(
     said = tracking.everything() if everything else tracking.some([revisions.commit(rev) for rev in revs or ()])
     for line in said:
         print(line, flush=True)
+
+
+@app.command()
+def ui(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where to serve it; a free one where it is taken.")
+    ] = 5000,
+    host: Annotated[str, typer.Option(help="The address of this machine to serve it on.")] = "127.0.0.1",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
+) -> None:
+    """Open the MLflow page of the repository's runs and models."""
+    repository.enter()
+    from trialtree import ui as page
+
+    page.show(host, port, browser=not no_browser, say=lambda line: print(line, flush=True))
 
 
 @app.command()

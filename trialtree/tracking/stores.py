@@ -165,7 +165,7 @@ def _current(uri: str) -> Iterator[None]:
     before = os.environ.get("MLFLOW_TRACKING_URI")
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    with _uncollected():
+    with uncollected():
         import mlflow
 
         if addresses.scheme(uri) in addresses.DATABASES:
@@ -186,7 +186,7 @@ def _current(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Keep the garbage collector from a thousand modules, now and when the process ends: of 2.3 s it takes 0.9 s."""
     was, first = gc.isenabled(), "mlflow" not in sys.modules
     gc.disable()
