@@ -114,7 +114,7 @@ def main() -> None:
     REPORT.unlink(missing_ok=True)  # it would tell of another run
     trial, store = trials.workspace(), stores.find()
     with store.opened() as client:
-        run = publish(trial, client, store.artifacts)
+        run = publish(trial, client, store)
         version, results, said = decide(client, p, trial, run, positive(content))
     report = {
         "run_id": run.id,

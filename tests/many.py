@@ -1,4 +1,4 @@
-"""Trials by the thousand: commits as the pipeline makes them, each with values and outputs of its own, without a fit."""
+"""Trials by the thousand: commits as the pipeline makes them, with values and outputs of their own, without a fit."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ def experiments(ran: Repo, count: int) -> list[str]:
     for number, name in enumerate(names):
         files = _files(ran, number)
         stream.append(
-            f"commit refs/exps/{head[:2]}/{head[2:]}/{name}\ncommitter Test <t@example.org> {1790000000 + number} +0000\n"
-            f"data 3\nrun\nfrom {head}\n"
+            f"commit refs/exps/{head[:2]}/{head[2:]}/{name}\n"
+            f"committer Test <t@example.org> {1790000000 + number} +0000\ndata 3\nrun\nfrom {head}\n"
         )
         stream += [f"M 100644 inline {path}\ndata {len(text.encode())}\n{text}\n" for path, text in files.items()]
     subprocess.run(

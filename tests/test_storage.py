@@ -68,7 +68,7 @@ def test_the_parts_are_inputs_of_the_run_once_each(ran: Repo) -> None:
     with chdir(ran.path):
         trial, store = trials.workspace(), stores.find()
         with store.opened() as client:
-            run = publish(trial, client, store.artifacts)
+            run = publish(trial, client, store)
             found = client.get_run(run.id).inputs.dataset_inputs
     by_name = {entry.dataset.name: entry for entry in found}
     assert sorted(by_name) == ["data/split/test", "data/split/train", "data/split/validation"]
@@ -85,7 +85,7 @@ def test_an_input_that_is_logged_again_stays_one(tmp_path: Path) -> None:
     store = stores.Store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     part = Dataset("data/split/test", "d" * 32, "testing", "code", '{"tags": {}}', "{}", '{"num_rows": 1}')
     with store.opened() as client:
-        run = publish(replace(TRIAL, datasets=(part,)), client, store.artifacts)
+        run = publish(replace(TRIAL, datasets=(part,)), client, store)
         for _ in range(2):
             inputs.log(client, client.get_run(run.id), [part])
         # Even where the run is not asked before, as when two processes publish at once.

@@ -38,7 +38,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def runs(store: stores.Store) -> list[tuple[str, int, int]]:
     """Publish the trial; return status, params and metrics of all runs of its experiment."""
     with store.opened() as client:
-        publish(TRIAL, client, store.artifacts)
+        publish(TRIAL, client, store)
         experiment = client.get_experiment_by_name(TRIAL.experiment)
         found = client.search_runs([experiment.experiment_id])
         return [(run.info.status, len(run.data.params), len(run.data.metrics)) for run in found]

@@ -1,12 +1,11 @@
 """Every trial that Git holds becomes one run of MLflow, and a store that was lost is made again from them."""
 
 import hashlib
-import json
 import multiprocessing
 import re
 import shutil
-import sqlite3
-from contextlib import chdir, closing
+import tempfile
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from tests import many
 from tests.conftest import Repo
 from trialtree.tracking import stores
+from trialtree.tracking.trials import COMMIT
 
 Dump = dict[str, dict[str, Any]]
 
@@ -22,14 +22,16 @@ Dump = dict[str, dict[str, Any]]
 def dump(repo: Repo, uri: str | None = None) -> Dump:
     """Return all that MLflow has of the trials, by the name of their runs; times and the ids of runs are left out."""
     with chdir(repo.path):
-        store = stores.Store(uri, repo.path) if uri else stores.find()
+        store = stores.Store(uri or f"sqlite:///{_copied(repo.path)}", repo.path)
         with store.opened() as client:
             experiments = {e.experiment_id: e.name for e in client.search_experiments()}
             runs = client.search_runs([*experiments], max_results=10_000)
-            names = {run.info.run_id: run.info.run_name for run in runs}
+            # A trial that no commit holds is named by the one that it was made at.
+            alone = {r.info.run_id for r in runs if "trialtree.key" in r.data.tags and COMMIT not in r.data.tags}
+            names = {r.info.run_id: r.info.run_name + "*" * (r.info.run_id in alone) for r in runs}
             assert len({*names.values()}) == len(names)
             return {
-                run.info.run_name: {
+                names[run.info.run_id]: {
                     "experiment": experiments[run.info.experiment_id],
                     "status": run.info.status,
                     "params": run.data.params,
@@ -51,6 +53,12 @@ def dump(repo: Repo, uri: str | None = None) -> Dump:
             }
 
 
+def _copied(folder: Path) -> Path:
+    """Return a copy of the embedded store: MLflow keeps the files of an address open, when others are put there too."""
+    target = Path(tempfile.mkdtemp(dir=folder.parent)) / "mlflow.db"
+    return Path(shutil.copy(folder / "mlflow.db", target))
+
+
 def files(address: str) -> dict[str, str]:
     """Return the hash of each file of a run in the embedded store."""
     folder = Path(address.removeprefix("file://"))
@@ -67,16 +75,23 @@ def lost(repo: Repo) -> None:
     shutil.rmtree(repo.path / "mlartifacts")
 
 
+def with_remotes(ran: Repo, folder: Path) -> None:
+    """Name a Git and a DVC remote, before anything is published: an input keeps the source that it had first."""
+    lost(ran)
+    ran.git("init", "-q", "--bare", "-b", "main", str(folder / "team.git"))
+    ran.git("remote", "add", "origin", str(folder / "team.git"))
+    ran.dvc("remote", "add", "-d", "store", str(folder / "objects"))
+    ran.commit("Name the remote")
+    ran.stage("register")
+
+
 def set_c(value: float) -> str:
     return f"train.hyperparameters.C={value}"
 
 
 @pytest.mark.slow
 def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: Repo, tmp_path: Path) -> None:
-    ran.git("init", "-q", "--bare", "-b", "main", str(tmp_path / "team.git"))
-    ran.git("remote", "add", "origin", str(tmp_path / "team.git"))
-    ran.dvc("remote", "add", "-d", "store", str(tmp_path / "objects"))
-    ran.commit("Name the remote")
+    with_remotes(ran, tmp_path)
     ran.git("push", "-q", "-u", "origin", "main")
     ran.dvc("push", "-q")
     # A colleague's experiment, pulled.
@@ -99,7 +114,7 @@ def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: R
     ran.dvc("exp", "run", "--run-all")
     ran.git("merge", "-q", "--ff-only", "soft")
     ran.git("tag", "-a", "v1", "-m", "First")
-    many.experiments(ran, 23)
+    many.experiments(ran, 24)
     # One that no commit holds.
     ran.params({"train.hyperparameters.C": 7.0})
     ran.dvc("repro")
@@ -109,7 +124,8 @@ def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: R
     assert said[0].startswith("30 trials in MLflow at sqlite:")
     assert re.fullmatch(r"1 run of trials that no commit holds, .*: main@[0-9a-f]{7} \([0-9a-f]{8}\)", said[-1])
     before = dump(ran)
-    (dirty,) = (name for name, run in before.items() if run["tags"].get("dirty") == "true")
+    (dirty,) = (name for name in before if name.endswith("*"))
+    assert before[dirty]["tags"]["dirty"] == "true"
     lost(ran)
     assert ran.run("trialtree", "track", "--all").stdout.splitlines()[0].endswith(" 30 new, 0 brought up to date")
     after = dump(ran)
@@ -118,7 +134,7 @@ def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: R
     for name, run in before.items():
         assert after[name] == run, name
     kinds = [run["tags"].get("trialtree.kind") for run in after.values()]
-    assert {kind: kinds.count(kind) for kind in set(kinds)} == {None: 30, "branch": 1, "experiments": 1}
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {None: 30, "branch": 1, "experiments": 2}
     assert ran.run("trialtree", "track", "--all").stdout.splitlines()[0] == (
         f"30 trials: all are in MLflow at sqlite:///{ran.path}/mlflow.db"
     )
@@ -132,7 +148,7 @@ def test_a_tag_that_moves_is_updated_and_never_doubled(ran: Repo) -> None:
     ran.run("trialtree", "track", "--all")
     before = dump(ran)
     assert before[f"main@{first[:7]}"]["tags"]["git.tags"] == "best"
-    ran.git("tag", "-f", "best", "refs/exps/" + ran.git("for-each-ref", "--format=%(refname)", "refs/exps").split()[0][10:])
+    ran.git("tag", "-f", "best", ran.git("for-each-ref", "--format=%(objectname)", "refs/exps").split()[0])
     said = ran.run("trialtree", "track", "--all").stdout
     assert said.startswith(f"3 trials in MLflow at sqlite:///{ran.path}/mlflow.db: 0 new, 2 brought up to date\n")
     after = dump(ran)
@@ -142,8 +158,7 @@ def test_a_tag_that_moves_is_updated_and_never_doubled(ran: Repo) -> None:
 
 
 def test_outputs_that_are_not_on_this_machine_are_said_and_added_when_they_come(ran: Repo, tmp_path: Path) -> None:
-    ran.dvc("remote", "add", "-d", "store", str(tmp_path / "objects"))
-    ran.commit("Name the remote")
+    with_remotes(ran, tmp_path)
     ran.dvc("push", "-q")
     ran.run("trialtree", "track", "--all")
     before = dump(ran)
@@ -161,14 +176,16 @@ def test_outputs_that_are_not_on_this_machine_are_said_and_added_when_they_come(
 
 def test_a_damaged_trial_is_said_and_the_others_are_published(ran: Repo) -> None:
     many.experiments(ran, 2)
-    (ran.path / "reports/metrics.json").write_text("{", encoding="utf-8")
-    bad = ran.commit("Break the metrics")
     ran.params({"evaluate.metrics": ["accuracy"]})
     ran.dvc("repro", "evaluate")
-    ran.commit("Mend them")
-    ran.git("checkout", "-q", bad)
+    ran.params({"experiment": ...})
+    bad = ran.commit("Lose the experiment's name")
     said = ran.run("trialtree", "track", "--all").stdout.splitlines()
-    assert said[0].endswith("4 new, 0 brought up to date")
+    assert said[0].endswith(": 2 new, 1 brought up to date")
+    assert said[1] == (
+        f"left out: commit {bad[:7]}: params.yaml: experiment: must be the name of the experiment, got None"
+    )
+    assert ran.run("trialtree", "track", "main", check=False).stderr == said[1].removeprefix("left out: ") + "\n"
 
 
 def test_description_and_tags_of_params_are_those_of_the_run(ran: Repo) -> None:
@@ -185,7 +202,10 @@ def test_description_and_tags_of_params_are_those_of_the_run(ran: Repo) -> None:
     )
     ran.params({"tags": "pricing", "description": 5})
     assert ran.run("trialtree", "track", check=False).returncode == 0  # what HEAD holds
-    assert "params.yaml: tags: must be a mapping of names to values" in ran.run("trialtree", "check", check=False).stderr
+    said = ran.run("trialtree", "check", check=False).stderr
+    assert said.startswith(
+        "params.yaml: tags: must be a mapping of names to values, or a list of names, got 'pricing'\n"
+    )
 
 
 def test_stages_get_runs_of_their_own_where_params_ask_for_them(ran: Repo) -> None:

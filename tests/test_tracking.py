@@ -50,7 +50,7 @@ def environment() -> Iterator[None]:
 def published(store: stores.Store, trial: Trial) -> list[dict[str, object]]:
     """Publish a trial, and return all runs of its experiment."""
     with store.opened() as client:
-        publish(trial, client, store.artifacts)
+        publish(trial, client, store)
         experiment = client.get_experiment_by_name(trial.experiment)
         return [run.to_dictionary() for run in client.search_runs([experiment.experiment_id])]
 
@@ -157,7 +157,7 @@ def test_lost_files_are_put_back(store: stores.Store) -> None:
 def publish_many(store: stores.Store, trial: Trial) -> None:
     for i in range(5):
         with store.opened() as client:
-            publish(replace(trial, key=str(i), tags={trials.KEY: str(i)}), client, store.artifacts)
+            publish(replace(trial, key=str(i), tags={trials.KEY: str(i)}), client, store)
 
 
 def test_two_processes_at_once_make_the_store_once_and_each_run_once(tmp_path: Path) -> None:

@@ -20,15 +20,38 @@ def alone(client: "MlflowClient", name: str, *, embedded: bool) -> Iterator[bool
     if embedded or engine is None or engine.dialect.name != "postgresql":
         yield embedded
     else:
-        from sqlalchemy import text
+        with _locked(engine, name):
+            yield True
 
-        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-        with engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
-            try:
-                yield True
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": number})
+
+@contextmanager
+def making(uri: str) -> Iterator[None]:
+    """Be the only one who makes the tables of a database of PostgreSQL; of another store, do nothing."""
+    if not uri.startswith("postgres"):
+        yield
+        return
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    try:
+        with _locked(engine, "trialtree makes tables"):
+            yield
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _locked(engine: Any, name: str) -> Iterator[None]:
+    """Hold a lock of PostgreSQL, which ends with the connection."""
+    from sqlalchemy import text
+
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": number})
 
 
 def database(client: "MlflowClient") -> Any:

@@ -75,9 +75,9 @@ def nest(
         for experiment_id, places in below.items():
             with claims.alone(client, group.id, embedded=embedded):
                 parent = _made(client, group, experiment_id, places)
-            for place in places:
-                if runs[place].tags.get(PARENT) != parent:
-                    client.set_tag(runs[place].id, PARENT, parent)
+                for place in places:
+                    if runs[place].tags.get(PARENT) != parent:
+                        client.set_tag(runs[place].id, PARENT, parent)
 
 
 def _made(client: "MlflowClient", group: Group, experiment_id: str, places: Sequence[Place]) -> str:

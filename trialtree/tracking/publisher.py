@@ -66,8 +66,9 @@ class Publisher:
         trial = trials.of_commit(self.objects, place, self.settings, self._memo)
         last = {} if trial.missing else {STATE: state(place, self.settings)}
         known = self._runs.of(place)
-        unknown = self.known is not None and known is None
-        run = publish(trial, self.client, self.store.artifacts, unknown=unknown, tags=last)
+        # Another machine may be ahead of what a shared store said a moment ago.
+        unknown = self.known is not None and known is None and self.store.embedded
+        run = publish(trial, self.client, self.store, unknown=unknown, tags=last)
         tags = dict(known.tags) if known else {KEY: place.key}
         self.done[place] = Known(run.id, run.name, run.experiment_id, tags, whole=True)
         return trial, run
@@ -109,8 +110,7 @@ class Publisher:
     def nest(self, wanted: Sequence[parents.Group]) -> None:
         """Put the runs of trials below those of their groups."""
         runs = {place: run for group in wanted for place in group.trials if (run := self._runs.of(place))} | self.done
-        embedded = self.store.artifacts is not None
-        parents.nest(self.client, wanted, runs, embedded=embedded)
+        parents.nest(self.client, wanted, runs, embedded=self.store.embedded)
 
 
 def count(number: int, what: str) -> str:

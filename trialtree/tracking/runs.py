@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trialtree.tracking import artifacts as files
 from trialtree.tracking import claims, inputs, stageruns, wishes
+from trialtree.tracking.stores import Store
 from trialtree.tracking.trials import BRANCHES, COMMIT, COMMITS, DIGEST, EXPERIMENT, KEY, TAGS, Trial
 
 if TYPE_CHECKING:
@@ -50,22 +51,20 @@ class Run:
 
 
 def publish(
-    trial: Trial, client: "MlflowClient", artifacts: str | None = None, *, unknown: bool = False,
-    tags: Mapping[str, str] | None = None,
+    trial: Trial, client: "MlflowClient", store: Store, *, unknown: bool = False, tags: Mapping[str, str] | None = None
 ) -> Run:  # fmt: skip
     """Make the run of a trial, or bring the one there up to date.
 
-    `artifacts` is where a new experiment keeps its files; None lets the server
-    decide. `unknown`: there is no run of it yet, or none but one of its fit.
-    `tags` are set last, when everything else is there.
+    `unknown`: there is no run of it yet, or none but one of its fit. `tags` are
+    set last, when everything else is there.
     """
     from mlflow import MlflowException
 
     for left in reversed(range(_ATTEMPTS)):
         run_id = None
         try:
-            experiment_id = _experiment(client, trial.experiment, artifacts)
-            with claims.alone(client, trial.key, embedded=artifacts is not None) as alone:
+            experiment_id = _experiment(client, trial.experiment, store.artifacts)
+            with claims.alone(client, trial.key, embedded=store.embedded) as alone:
                 run = None if unknown else _found(client, experiment_id, trial)
                 run, made = (run, False) if run else _made(client, experiment_id, trial, alone=alone)
                 run_id = run.info.run_id

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import UserError
-from trialtree.tracking import addresses, faults, git
+from trialtree.tracking import addresses, claims, faults, git
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -122,7 +122,8 @@ class Store:
             requests.get(f"{self.uri.rstrip('/')}/health", timeout=(_PATIENCE, _STARTS))
         from mlflow import MlflowClient
 
-        return MlflowClient(self.uri)
+        with claims.making(self.uri):
+            return MlflowClient(self.uri)
 
 
 def find() -> Store:

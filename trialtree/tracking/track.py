@@ -104,7 +104,7 @@ def _workspace() -> Iterator[str]:
     """Publish the trial of the working folder, which no commit holds."""
     trial, store = trials.workspace(), stores.find()
     with store.opened(_AFTER.format("")) as client:
-        run = publish(trial, client, store.artifacts)
+        run = publish(trial, client, store)
     yield f"{trial.shown}: run {run.name} ({run.id})"
     yield "no commit holds this trial, so it cannot be rebuilt: `git commit`, then `trialtree track` adds the commit"
 
