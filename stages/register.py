@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from stages import command, gates, models, params, predictions, scores, tables
+from stages import command, foreign, gates, models, params, predictions, scores, scripts, tables
 from stages.batches import Part
 from stages.errors import UserError
 from stages.files import write_json
@@ -107,6 +107,8 @@ def decide(
     said = [str(result) for result in results if not result.holds or result.note]
     if not all(result.holds for result in results):
         return None, results, said
+    if models.by_script() and not foreign.there():
+        return None, results, [*said, "nothing is registered: the script left no model"]
     if p.name is None:
         return None, results, [*said, "nothing is registered: params.yaml has no register.name"]
     if trial.dvc_experiment:
@@ -119,12 +121,37 @@ def decide(
     return version, results, said
 
 
+def asked(p: RegisterParams) -> tuple[RegisterParams, list[str]]:
+    """Return the section with the name that the training script asked for where it gives none, and what to say."""
+    names = list(dict.fromkeys(each["name"] for each in scripts.registrations()))
+    if not names:
+        return p, []
+    if p.name is not None:
+        return p, [f"the script asks for the name {names[-1]}; register.name is {p.name}"] if names != [p.name] else []
+    said = f"the name is {names[-1]}, for which the script asks"
+    left = f"; left out: {', '.join(names[:-1])}" if names[:-1] else ""
+    return p.model_copy(update={"name": _registered(names[-1])}), [said + left]
+
+
+def _registered(name: str) -> str:
+    """Return a name that a script gives its model, after holding it against the rule.
+
+    Raises:
+        ParamsError: it is none.
+    """
+    try:
+        return _registered_name(name)
+    except ValueError as error:
+        raise ParamsError(f"{PATH}: register.name: give one; the script asks for {name!r}, and it {error}") from None
+
+
 def main() -> None:
     """Run the stage."""
     content = params.load()
-    p = params.parse("register", content.get("register"), RegisterParams)
+    p, about = asked(params.parse("register", content.get("register"), RegisterParams))
     REPORT.unlink(missing_ok=True)  # it would tell of another run
     trial, store = trials.workspace(experiment(content)), stores.find()
+    trial = replace(trial, metrics={**trial.metrics, **scripts.metrics()})
     with store.opened() as client:
         run = publish(trial, client, store.artifacts)
         version, results, said = decide(client, p, trial, run, positive(content))
@@ -140,7 +167,7 @@ def main() -> None:
     }
     write_json(REPORT, report)
     print(f"run {replace(trial, name=run.name).shown} ({run.id}) of experiment {trial.experiment}, in {store.shown}")
-    print("\n".join([*run.notes, *said, outcome(version)]))
+    print("\n".join([*run.notes, *about, *said, outcome(version)]))
     if p.required and not all(result.holds for result in results):
         raise RegisterError(f"{PATH}: register.required: a gate fails, and the model must be registered")
 

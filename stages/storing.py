@@ -11,6 +11,7 @@ and predict other numbers.
 import json
 import pickle
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,36 @@ def dump_catboost(model: Any, path: Path) -> None:
     params["system_options"]["thread_count"] = 1
     metadata["params"] = json.dumps(params, sort_keys=True)
     model.save_model(str(path), format="cbm")
+
+
+def settle(path: Path) -> None:
+    """Take out of a skops or CatBoost file that another program wrote what differs between two equal fits.
+
+    One that is none, or that this cannot read, stays as it is.
+    """
+    if path.suffix == ".skops":
+        with suppress(KeyError, OSError, ValueError, zipfile.BadZipFile):
+            path.write_bytes(canonical.rewritten(path.read_bytes()))
+    elif path.suffix in (".cb", ".cbm"):
+        from catboost import CatBoost, CatBoostError
+
+        with suppress(CatBoostError, KeyError, ValueError):
+            dump_catboost(CatBoost().load_model(str(path), format="cbm"), path)
+
+
+def load_any_catboost(path: Path) -> Any:
+    """Return the CatBoost model of a file, as a classifier or a regressor, whichever was trained.
+
+    Raises:
+        Damaged: the file is no CatBoost model.
+    """
+    from catboost import CatBoost, CatBoostClassifier, CatBoostError, CatBoostRegressor
+
+    try:
+        classes = "class_params" in CatBoost().load_model(str(path), format="cbm").get_metadata()
+    except CatBoostError as error:
+        raise _damaged(path, error) from None
+    return load_catboost(path, CatBoostClassifier if classes else CatBoostRegressor)
 
 
 def load_catboost(path: Path, cls: type) -> Any:
