@@ -68,7 +68,7 @@ def load(
     models.check(folder)
     about = foreign.about(folder)
     if not foreign.there(folder):
-        raise Unscored(f"{about['script']} left no model")
+        raise Unscored(f"{about.script} left no model")
     estimator = _opened(folder, allow_pickle)
     taken, by_name = _columns(estimator, columns)
     known, numbered = _labels(_classes(estimator), labels, columns.target)
@@ -77,7 +77,7 @@ def load(
         raise Unscored(f"the model predicts numbers, and the target {columns.target.name!r} is a {columns.target.type}")
     preparation = _Taken(taken, {}, None, taken.names, {}, by_name)
     model = Adapted(
-        preparation, columns.target, task, known, Recipe(estimator=about["script"]), estimator, numbered=numbered
+        preparation, columns.target, task, known, Recipe(estimator=about.script), estimator, numbered=numbered
     )
     _try(model)
     return model, _notes(about, by_name, taken)
@@ -101,14 +101,14 @@ def _try(model: Adapted) -> None:
         raise Unscored(f"the model predicts {_some(sorted(map(str, strange)))}, which is none of its classes")
 
 
-def _notes(about: dict[str, Any], by_name: bool, taken: Columns) -> list[str]:
+def _notes(about: foreign.About, by_name: bool, taken: Columns) -> list[str]:
     """Return what whoever reads the scores must know."""
     notes = []
     if not by_name:
         notes.append(f"the model knows no names of columns; it was given, by place: {', '.join(taken.names)}")
-    if not about["reads_split"]:
+    if not about.reads_split:
         notes.append(
-            f"{about['script']} reads rows of its own, not SM_CHANNEL_TRAIN: some rows of the test part may be among "
+            f"{about.script} reads rows of its own, not SM_CHANNEL_TRAIN: some rows of the test part may be among "
             "those that it learned from"
         )
     return notes

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 _FAILED = 4  # MLflow's number of that status
 _SYSTEM = "mlflow."  # tags that MLflow sets
+_DRAWN = re.compile("[0-9a-f]{32}")
 _GENERATED = re.compile(r"[a-z]+-[a-z]+-\d+")  # a run's name that MLflow has drawn
 
 
@@ -58,14 +59,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class LoggedModel:
-    """A model folder that the script logged, and the name under which it asked to have it registered."""
-
-    folder: Path
-    name: str | None = None
-
-
-@dataclass(frozen=True)
 class Registration:
     """A version that the script asked for."""
 
@@ -104,12 +97,22 @@ def registrations(store: Path) -> list[Registration]:
     return [registration for _, registration in sorted(found, key=lambda each: each[0])]
 
 
+def ids(store: Path) -> list[str]:
+    """Return what MLflow drew at random to name runs and models."""
+    names = {path.parent.name.removeprefix("m-") for path in (*store.glob("*/*/meta.yaml"), *_logged(store))}
+    return sorted(name for name in names if _DRAWN.fullmatch(name))
+
+
 def models(store: Path) -> list[Path]:
     """Return the folders of the models that the script logged, the first first."""
-    metas = [_yaml(path) for path in store.glob("*/models/*/meta.yaml")]
+    metas = [_yaml(path) for path in _logged(store)]
     metas.sort(key=lambda meta: meta.get("creation_timestamp") or 0)
     places = (_place(meta.get("artifact_location") or "") for meta in metas)
     return [place for place in places if place and (place / "MLmodel").is_file()]
+
+
+def _logged(store: Path) -> Iterator[Path]:
+    return store.glob("*/models/*/meta.yaml")
 
 
 def _points(text: str) -> list[tuple[int, float]]:

@@ -3,7 +3,7 @@
 models/model/ then has
     mlflow/         the MLflow model that the script registered, logged or saved
     files/          what it saved under SM_MODEL_DIR
-    script.json     which script, where the model is from, and the name it is to be registered under
+    script.json     which script, and whether it reads the split
     columns.json    an empty list: which columns it takes stands in the model
     versions.json, manifest.json   as of any model
 
@@ -15,14 +15,12 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stages import models, storing
 from stages.errors import UserError
 from stages.files import replacing_folder, write_json
-from stages.filestores import LoggedModel
-from stages.scripts import Script
 
 MLFLOW, FILES = "mlflow", "files"
 LOADED = (".skops", ".cbm", ".joblib", ".pkl", ".pickle")  # the endings of files that hold one model
@@ -36,39 +34,40 @@ class Unscored(UserError):  # noqa: N818  # said of a model
     """Why a script's model is not scored on the split."""
 
 
-def write(script: Script, found: Sequence[LoggedModel], files: Mapping[str, Path], channels: bool) -> list[str]:
-    """Write the model's folder from the first of the MLflow models and all files; return what is to be said.
+@dataclass(frozen=True)
+class About:
+    """What is known of a script's model."""
 
-    `channels`: the script reads the parts of the split.
+    script: str
+    reads_split: bool  # whether the script reads the parts of the split
+
+
+def write(of: About, model: Path | None, files: Mapping[str, Path], ids: Sequence[str]) -> list[str]:
+    """Write the model's folder from an MLflow model and other files; return what is to be said.
+
+    `ids` are those that MLflow drew; see `storing.settle`.
     """
-    first = found[0] if found else None
     with replacing_folder(models.FOLDER) as folder:
-        if first:
-            shutil.copytree(first.folder, folder / MLFLOW)
+        if model:
+            shutil.copytree(model, folder / MLFLOW)
             described = folder / MLFLOW / "MLmodel"
             described.write_text(_MADE.sub("", described.read_text(encoding="utf-8")), encoding="utf-8")
         for name, path in files.items():
             (folder / FILES / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / FILES / name)
         for path in [path for path in folder.rglob("*") if path.is_file()]:
-            storing.settle(path)
-        about = {
-            "script": script.file,
-            "name": first.name if first else None,
-            "reads_split": channels,
-        }
-        write_json(folder / "script.json", about)
+            storing.settle(path, ids)
+        write_json(folder / "script.json", vars(of))
         write_json(folder / "columns.json", {"columns": [], "best_iteration": None})
         models.seal(folder, kind="script")
-    if not found and not files:
-        return [f"{script.file} left no model: it neither logged one to MLflow nor saved one under SM_MODEL_DIR"]
+    if not model and not files:
+        return [f"{of.script} left no model: it neither logged one to MLflow nor saved one under SM_MODEL_DIR"]
     return []
 
 
-def about(folder: Path = models.FOLDER) -> dict[str, Any]:
+def about(folder: Path = models.FOLDER) -> About:
     """Return what is known of a script's model."""
-    found: dict[str, Any] = json.loads((folder / "script.json").read_text(encoding="utf-8"))
-    return found
+    return About(**json.loads((folder / "script.json").read_text(encoding="utf-8")))
 
 
 def there(folder: Path = models.FOLDER) -> bool:

@@ -69,16 +69,24 @@ def write(script: Script, left: Left, source: str) -> list[str]:
         )
     trial.history += _printed(script, text, trial.notes)
     _settle(trial)
-    asked = filestores.registrations(left.store)
+    asked, ids = filestores.registrations(left.store), filestores.ids(left.store)
     with replacing_folder(FOLDER) as folder:
         _write_folder(folder, trial, left, runs)
         listed = [{"name": each.name, "aliases": each.aliases} for each in asked]
         write_json(folder / "registrations.json", listed)
-        log = _STAMP.sub("", text).replace(str(left.store.parent), "…")
-        (folder / "output.log").write_text(log, encoding="utf-8")
+        (folder / "output.log").write_text(_settled(text, left, ids), encoding="utf-8")
     write_json(METRICS, {"script": trial.metrics})
-    trial.notes += foreign.write(script, _models(left, asked), _files(left), "SM_CHANNEL" in source)
-    return trial.notes
+    trial.notes += [f"{script.file} asks for a version of {each.name}: register decides on it" for each in asked]
+    of = foreign.About(script.file, "SM_CHANNEL" in source)
+    return [*trial.notes, *foreign.write(of, _models(left, asked), _files(left), ids)]
+
+
+def _settled(text: str, left: Left, ids: Sequence[str]) -> str:
+    """Return what was printed without what differs between equal runs: MLflow's times and ids, the store's place."""
+    text = _STAMP.sub("", text).replace(str(left.store.parent.resolve()), "…")
+    for each in ids:
+        text = text.replace(each, "…")
+    return text
 
 
 def _printed(script: Script, text: str, notes: list[str]) -> Iterator[tuple[str, int, float]]:
@@ -107,7 +115,6 @@ def _write_folder(folder: Path, trial: _Trial, left: Left, runs: Mapping[str, fi
     write_json(folder / "tags.json", dict(sorted(trial.tags.items())))
     write_csv(folder / "history.csv", ["name", "step", "value"], trial.history)
     artifacts = folder / "artifacts"
-    artifacts.mkdir()
     for prefix, run in runs.items():
         if run.artifacts:
             _move(run.artifacts, artifacts / prefix.removesuffix("."))
@@ -128,11 +135,10 @@ def _move(source: Path, target: Path) -> None:
             path.replace(target / path.name)
 
 
-def _models(left: Left, asked: Iterable[filestores.Registration]) -> list[filestores.LoggedModel]:
-    """Return the MLflow models that the script left, the best known first: registered, then logged, then saved."""
-    registered = [filestores.LoggedModel(each.folder, each.name) for each in asked if each.folder]
-    others = [filestores.LoggedModel(folder) for folder in (*filestores.models(left.store)[::-1], *left.folders[::-1])]
-    return [*registered[::-1], *others]
+def _models(left: Left, asked: Iterable[filestores.Registration]) -> Path | None:
+    """Return the MLflow model that is the trial's: the last one registered, else logged, else saved."""
+    registered = [each.folder for each in asked if each.folder]
+    return next(reversed([*left.folders, *filestores.models(left.store), *registered]), None)
 
 
 def _files(left: Left) -> dict[str, Path]:

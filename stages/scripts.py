@@ -26,17 +26,15 @@ def _pattern(text: str) -> str:
     return text
 
 
-def _number_or_text(value: Any) -> Any:
-    if not isinstance(value, str | int | float) and value is not None:
+def _plain(value: Any) -> Any:
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str | int | float) or each is None for each in values):
         raise ValueError("must be text, a number, true, false, or a list of these")
     return value
 
 
 def _file(value: Any) -> Any:
     return {"file": value} if isinstance(value, str) else value
-
-
-Argument = Annotated[Any, AfterValidator(_number_or_text)]
 
 
 class Script(params.Section):
@@ -48,7 +46,7 @@ class Script(params.Section):
 
 # A path alone is a script without more to say of it.
 ScriptPath = Annotated[Script, BeforeValidator(_file)]
-Arguments = dict[str, list[Argument] | Argument]
+Arguments = dict[str, Annotated[Any, AfterValidator(_plain)]]
 
 
 def metrics() -> dict[str, float]:

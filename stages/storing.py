@@ -11,6 +11,7 @@ and predict other numbers.
 import json
 import pickle
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -105,14 +106,20 @@ def dump_catboost(model: Any, path: Path) -> None:
     model.save_model(str(path), format="cbm")
 
 
-def settle(path: Path) -> None:
-    """Take out of a skops or CatBoost file that another program wrote what differs between two equal fits.
+def settle(path: Path, ids: Sequence[str]) -> None:
+    """Take out of a model's file that another program wrote what differs between two equal fits.
 
-    One that is none, or that this cannot read, stays as it is.
+    That is an order, a stamp, and `ids`, which MLflow drew for a run and leaves
+    in its models. A file of no such kind, or that cannot be read, stays as it is.
     """
     if path.suffix == ".skops":
         with suppress(KeyError, OSError, ValueError, zipfile.BadZipFile):
-            path.write_bytes(canonical.rewritten(path.read_bytes()))
+            path.write_bytes(canonical.rewritten(path.read_bytes(), ids))
+    elif path.suffix in (".joblib", ".pkl", ".pickle"):
+        content = path.read_bytes()
+        for each in ids:
+            content = content.replace(each.encode(), b"0" * len(each))  # as long: a pickle counts its characters
+        path.write_bytes(content)
     elif path.suffix in (".cb", ".cbm"):
         from catboost import CatBoost, CatBoostError
 
@@ -169,6 +176,13 @@ def _skops() -> Any:
     finally:
         sklearn.utils.all_estimators = walk
     return skops.io
+
+
+def trusted_types(path: Path) -> list[str]:
+    """Return the types that a skops file names, that skops itself does not trust, and that our list does."""
+    with zipfile.ZipFile(path) as archive:
+        ours = trusted.named(canonical.nodes(archive))
+    return sorted(set(_skops().get_untrusted_types(file=path)) & set(ours))
 
 
 def _strange(path: Path, nodes: list[dict[str, Any]]) -> list[str]:

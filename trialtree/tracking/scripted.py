@@ -81,8 +81,8 @@ def _describe(target: Path, file: Path, described: "Model") -> list[str]:
         (target / f"code/{_JOBLIB}.py").write_text(_LOADER, encoding="utf-8")
         loader, more, needed = _JOBLIB, {"data": name, "code": "code"}, ["joblib"]
     else:
-        form = "skops" if file.suffix == ".skops" else "pickle"
-        described.add_flavor("sklearn", pickled_model=name, serialization_format=form, code=None)
+        form, types = ("skops", storing.trusted_types(file)) if file.suffix == ".skops" else ("pickle", None)
+        described.add_flavor("sklearn", pickled_model=name, serialization_format=form, skops_trusted_types=types)
         loader, more, needed = "mlflow.sklearn", {"model_path": name, "predict_fn": "predict"}, ["skops"]
     mlflow.pyfunc.add_to_model(
         described, loader_module=loader, conda_env="conda.yaml", python_env="python_env.yaml", **more
