@@ -117,7 +117,8 @@ def _write_folder(folder: Path, trial: _Trial, left: Left, runs: Mapping[str, fi
     artifacts = folder / "artifacts"
     for prefix, run in runs.items():
         if run.artifacts:
-            _move(run.artifacts, artifacts / prefix.removesuffix("."))
+            own = run.artifacts.is_relative_to(left.store.resolve())  # else in a place that the script chose
+            (_move if own else _copy)(run.artifacts, artifacts / prefix.removesuffix("."))
     if any(left.output.glob("*")):
         _move(left.output, artifacts / "output")
     for path in left.outputs:
@@ -132,7 +133,12 @@ def _move(source: Path, target: Path) -> None:
         if path.is_dir() and (target / path.name).is_dir():
             _move(path, target / path.name)
         else:
-            path.replace(target / path.name)
+            shutil.move(path, target / path.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy what a folder holds into another."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 def _models(left: Left, asked: Iterable[filestores.Registration]) -> Path | None:

@@ -65,20 +65,17 @@ def experiment(content: Mapping[str, Any]) -> str:
     return name
 
 
-def positive(content: Mapping[str, Any]) -> Any:
-    """Return evaluate.positive."""
-    return (content.get("evaluate") or {}).get("positive")
-
-
-def score_champion(held: versions.Registered, names: Sequence[str], of: Any, split: str | None) -> Champion:
-    """Return the champion's metrics on this trial's test part."""
+def score_champion(
+    held: versions.Registered, names: Sequence[str], evaluate: Mapping[str, Any], split: str | None
+) -> Champion:
+    """Return the champion's metrics on this trial's test part, as its evaluate section has them."""
     if held.folder is None:
         return Champion(held.number, {}, "it has no model of a trialtree repository, or its files are lost")
     try:
-        model = models.load(held.folder)
         columns = tables.read_columns()
+        model = _loaded(held.folder, columns, evaluate.get("labels"))
         predictions.check(model, columns)
-        of = scores.positive(of, model.labels)
+        of = scores.positive(evaluate.get("positive"), model.labels)
         rows = predictions.of_rows(model, Part("test"), of)
         found, _ = scores.score(rows, names, "test")
     except UserError as error:
@@ -87,7 +84,20 @@ def score_champion(held: versions.Registered, names: Sequence[str], of: Any, spl
     return Champion(held.number, found, other)
 
 
-def compare(client: "MlflowClient", p: RegisterParams, trial: Trial, of: Any) -> Champion | None:
+def _loaded(folder: Path, columns: tables.Columns, labels: Any) -> models.Model:
+    """Return the model of a folder over the split's rows; a script's only from a form that runs no code.
+
+    Raises:
+        UserError: it cannot be loaded, or not be scored on these rows.
+    """
+    if not models.by_script(folder):
+        return models.load(folder)
+    from stages import adapting
+
+    return adapting.load(columns, labels, allow_pickle=False, folder=folder)[0]
+
+
+def compare(client: "MlflowClient", p: RegisterParams, trial: Trial, evaluate: Mapping[str, Any]) -> Champion | None:
     """Return the champion with its metrics, where a gate asks for it and it is another model than this."""
     names = gates.asked_of_champion(p.gates)
     if not names or p.name is None:
@@ -96,14 +106,14 @@ def compare(client: "MlflowClient", p: RegisterParams, trial: Trial, of: Any) ->
         held = versions.champion(client, p.name, Path(folder))
         if held is None or held.digest == trial.tags[trials.DIGEST]:
             return None
-        return score_champion(held, names, of, trial.tags.get("data.split"))
+        return score_champion(held, names, evaluate, trial.tags.get("data.split"))
 
 
 def decide(
-    client: "MlflowClient", p: RegisterParams, trial: Trial, run: Run, of: Any
+    client: "MlflowClient", p: RegisterParams, trial: Trial, run: Run, evaluate: Mapping[str, Any]
 ) -> tuple[versions.Version | None, list[Result], list[str]]:
     """Register the model when it may be; return the version, what came of the gates, and what to say."""
-    results = gates.check(p.gates, trial.metrics, compare(client, p, trial, of))
+    results = gates.check(p.gates, trial.metrics, compare(client, p, trial, evaluate))
     said = [str(result) for result in results if not result.holds or result.note]
     if not all(result.holds for result in results):
         return None, results, said
@@ -154,7 +164,7 @@ def main() -> None:
     trial = replace(trial, metrics={**trial.metrics, **scripts.metrics()})
     with store.opened() as client:
         run = publish(trial, client, store.artifacts)
-        version, results, said = decide(client, p, trial, run, positive(content))
+        version, results, said = decide(client, p, trial, run, content.get("evaluate") or {})
     report = {
         "run_id": run.id,
         "experiment": trial.experiment,

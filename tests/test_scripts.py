@@ -59,7 +59,7 @@ def files(folder: Path) -> list[str]:
 
 def example(name: str, path: Path) -> Repo:
     """Return a repository of an example."""
-    repo = make_repo(path / "a repository, größer", path / "home")
+    repo = make_repo(path, path.parent / "home")
     for file in (PROJECT / "examples" / name).iterdir():
         if file.name != "README.md":
             (repo.path / file.name).write_bytes(file.read_bytes())
@@ -196,6 +196,14 @@ def test_a_model_that_a_script_saves_is_scored_by_the_names_of_its_columns(split
     assert read(split, "reports/metrics.json")["test"]["rows"] == 38
     assert read(split, "reports/metrics.json")["test"]["accuracy"] > 0.8
     assert "reads rows of its own" not in said
+    champion = (
+        "from pathlib import Path; from stages import register; from trialtree.tracking.versions import Registered;"
+        "print(register.score_champion(Registered('1', None, Path('models/model'), 'a'), ['accuracy'], {}, 'a'))"
+    )
+    accuracy = read(split, "reports/metrics.json")["test"]["accuracy"]
+    assert split.run("python", "-c", champion).stdout == (
+        f"Champion(version='1', metrics={{'accuracy': {accuracy}}}, reason=None)\n"
+    )
     split.stage("train")
     assert read(split, "models/model/manifest.json") == first
 
@@ -412,7 +420,7 @@ def registry(repo: Repo) -> Any:
 
 @pytest.mark.slow
 def test_the_article_like_script_unmodified_gives_one_run_one_model_and_one_version(tmp_path: Path) -> None:
-    repo = example("azure-iris", tmp_path)
+    repo = example("azure-iris", tmp_path / "a repository, größer")
     assert repo.run("trialtree", "check").stdout == "params.yaml and dvc.yaml are in order\n"
     repo.dvc("repro")
     assert read(repo, "reports/script.json")["script"]["Accuracy"] == 0.9736842105263158
@@ -431,7 +439,7 @@ def test_the_article_like_script_unmodified_gives_one_run_one_model_and_one_vers
 
 @pytest.mark.slow
 def test_a_grid_over_a_scripts_arguments_gives_an_experiment_each_and_no_version(tmp_path: Path) -> None:
-    repo = example("azure-iris", tmp_path)
+    repo = example("azure-iris", tmp_path / "repo")
     repo.commit("Train by a script")
     for kernel in ("linear", "rbf", "poly", "sigmoid"):
         for penalty in (0.5, 1.0, 1.5):
