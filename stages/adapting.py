@@ -5,7 +5,6 @@ names; its labels are those of the target, or evaluate.labels says which.
 Anything else is not scored rather than scored wrongly.
 """
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages import foreign, matrices, models, storing, tables
+from stages import foreign, matrices, models, tables
 from stages.batches import Part
 from stages.foreign import Unscored
 from stages.matrices import Preparation
@@ -69,7 +68,7 @@ def load(
     about = foreign.about(folder)
     if not foreign.there(folder):
         raise Unscored(f"{about.script} left no model")
-    estimator = _opened(folder, allow_pickle)
+    estimator = foreign.opened(folder, allow_pickle)
     taken, by_name = _columns(estimator, columns)
     known, numbered = _labels(_classes(estimator), labels, columns.target)
     task: Task = "classification" if known else "regression"
@@ -112,59 +111,6 @@ def _notes(about: foreign.About, by_name: bool, taken: Columns) -> list[str]:
             "those that it learned from"
         )
     return notes
-
-
-def _opened(folder: Path, allow_pickle: bool) -> Any:
-    """Return the object that a script's model is.
-
-    Raises:
-        Unscored: it is in no form that is read here, or a pickle that may not be loaded.
-    """
-    path = _file(folder)
-    try:
-        if path.suffix == ".skops":
-            return storing.load_skops(path)
-        if path.suffix in (".cb", ".cbm"):
-            return storing.load_any_catboost(path)
-        if not allow_pickle:
-            raise Unscored(
-                f"{path} is a pickle, which runs code when it is loaded; {PATH}: evaluate.allow_pickle: true loads it"
-            )
-        return _unpickled(path)
-    except (storing.Unsafe, storing.Damaged) as error:
-        raise Unscored(str(error)) from None
-
-
-def _unpickled(path: Path) -> Any:
-    """Return the object of a pickle or a joblib file, which the user allowed."""
-    try:
-        if path.suffix != ".joblib":
-            return storing.load_pickle(path, allowed=True)
-        import joblib
-
-        return joblib.load(path)
-    except (ImportError, AttributeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise Unscored(f"{path} cannot be loaded here: {' '.join(str(error).split())[:200]}") from None
-
-
-def _file(folder: Path) -> Path:
-    """Return the file that holds the model itself.
-
-    Raises:
-        Unscored: it is a kind of model that is not read here.
-    """
-    described = folder / foreign.MLFLOW / "MLmodel"
-    if not described.is_file():
-        return foreign.single(folder)
-    from ruamel.yaml import YAML
-
-    flavors = YAML(typ="safe", pure=True).load(described.read_text(encoding="utf-8")).get("flavors", {})
-    for flavor, key in (("sklearn", "pickled_model"), ("catboost", "data")):
-        path = described.parent / str(flavors.get(flavor, {}).get(key))
-        if path.is_file():
-            return path
-    names = ", ".join(sorted(set(flavors) - {"python_function"})) or "python_function"
-    raise Unscored(f"the model is one of MLflow's flavor {names}, and sklearn and catboost are scored here")
 
 
 def _columns(estimator: Any, columns: Columns) -> tuple[Columns, bool]:

@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-    """Run a command to its end, and return its exit status, that of a signal as a shell gives it.
+    """Run a command to its end, and return its exit status, of a signal its number below 0.
 
     What it prints, errors too, goes to the terminal and to `log`. A Ctrl-C or
     an order to end goes to the command and to all that it has started.
@@ -34,11 +34,16 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> in
         for some in _output(process):
             file.write(some)
             file.flush()
-            with suppress(OSError):  # nobody looks on any more
-                sys.stdout.write(decoder.decode(some))
-                sys.stdout.flush()
-        status = process.wait()
-    return 128 - status if status < 0 else status
+            _show(decoder.decode(some))
+        return process.wait()
+
+
+def _show(text: str) -> None:
+    """Print a text as far as the terminal has its characters."""
+    encoding = sys.stdout.encoding or "utf-8"
+    with suppress(OSError):  # nobody looks on any more
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
 
 
 def _output(process: "subprocess.Popen[bytes]") -> Iterator[bytes]:

@@ -191,6 +191,11 @@ def main() -> None:
     """Run the stage."""
     p = params.read("evaluate", EvaluateParams)
     columns = tables.read_columns()
+    if (p.labels or p.allow_pickle) and not models.by_script():
+        key = "labels" if p.labels else "allow_pickle"
+        raise ParamsError(
+            f"{PATH}: evaluate.{key}: is for the model of a training script, and there is no train.script"
+        )
     found = _of_script(p, columns) if models.by_script() else (models.load(), [])
     if found is None:
         write_nothing()

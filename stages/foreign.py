@@ -12,15 +12,18 @@ MLflow's description, the order of skops files, the stamps of CatBoost's.
 """
 
 import json
+import pickle
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stages import models, storing
 from stages.errors import UserError
 from stages.files import replacing_folder, write_json
+from stages.params import PATH
 
 MLFLOW, FILES = "mlflow", "files"
 LOADED = (".skops", ".cbm", ".joblib", ".pkl", ".pickle")  # the endings of files that hold one model
@@ -86,3 +89,56 @@ def single(folder: Path = models.FOLDER) -> Path:
         names = ", ".join(path.name for path in found) or "none"
         raise Unscored(f"{folder / FILES} must hold one file of {', '.join(LOADED)}, and there are: {names}")
     return found[0]
+
+
+def opened(folder: Path, allow_pickle: bool) -> Any:
+    """Return the object that a script's model is.
+
+    Raises:
+        Unscored: it is in no form that is read here, or a pickle that may not be loaded.
+    """
+    path = _file(folder)
+    try:
+        if path.suffix == ".skops":
+            return storing.load_skops(path)
+        if path.suffix in (".cb", ".cbm"):
+            return storing.load_any_catboost(path)
+        if not allow_pickle:
+            raise Unscored(
+                f"{path} is a pickle, which runs code when it is loaded; {PATH}: evaluate.allow_pickle: true loads it"
+            )
+        return _unpickled(path)
+    except (storing.Unsafe, storing.Damaged) as error:
+        raise Unscored(str(error)) from None
+
+
+def _unpickled(path: Path) -> Any:
+    """Return the object of a pickle or a joblib file, which the user allowed."""
+    try:
+        if path.suffix != ".joblib":
+            return storing.load_pickle(path, allowed=True)
+        import joblib
+
+        return joblib.load(path)
+    except (ImportError, AttributeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise Unscored(f"{path} cannot be loaded here: {' '.join(str(error).split())[:200]}") from None
+
+
+def _file(folder: Path) -> Path:
+    """Return the file that holds the model itself.
+
+    Raises:
+        Unscored: it is a kind of model that is not read here.
+    """
+    described = folder / MLFLOW / "MLmodel"
+    if not described.is_file():
+        return single(folder)
+    from ruamel.yaml import YAML
+
+    flavors = YAML(typ="safe", pure=True).load(described.read_text(encoding="utf-8")).get("flavors", {})
+    for flavor, key in (("sklearn", "pickled_model"), ("catboost", "data")):
+        path = described.parent / str(flavors.get(flavor, {}).get(key))
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(set(flavors) - {"python_function"})) or "python_function"
+    raise Unscored(f"the model is one of MLflow's flavor {names}, and sklearn and catboost are scored here")

@@ -72,7 +72,7 @@ def environment(left: Left, arguments: Mapping[str, Any]) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         **folders,
-        "SM_CHANNEL_TRAINING": folders.get("SM_CHANNEL_TRAIN", ""),  # SageMaker's own name for it
+        "SM_CHANNEL_TRAINING": str((tables.SPLIT / "train").resolve()),  # SageMaker's own name for it
         "SM_CHANNELS": json.dumps(list(channels)),
         "SM_INPUT_DIR": str(tables.SPLIT.resolve()),
         "SM_MODEL_DIR": str(left.model.resolve()),
@@ -131,6 +131,7 @@ def _failed(script: Script, log: Path, status: int) -> ScriptError:
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(log, kept)
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    ended = f"was killed by signal {status - 128}" if status > 128 else f"exited with status {status}"
+    ended = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
     said = f": {lines[-1].strip()[:300]}" if lines else " and printed nothing"
-    return ScriptError(f"{script.file} {ended}{said}; all that it printed: {kept}", status)
+    message = f"{script.file} {ended}{said}; all that it printed: {kept}"
+    return ScriptError(message, 128 - status if status < 0 else status)  # as a shell has it

@@ -33,6 +33,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[^\s=-][^\s=]*", name):
+        raise ValueError("must be a name without blanks, = and dashes before it")
+    return name
+
+
 def _file(value: Any) -> Any:
     return {"file": value} if isinstance(value, str) else value
 
@@ -46,7 +52,7 @@ class Script(params.Section):
 
 # A path alone is a script without more to say of it.
 ScriptPath = Annotated[Script, BeforeValidator(_file)]
-Arguments = dict[str, Annotated[Any, AfterValidator(_plain)]]
+Arguments = dict[Annotated[str, AfterValidator(_name)], Annotated[Any, AfterValidator(_plain)]]
 
 
 def metrics() -> dict[str, float]:

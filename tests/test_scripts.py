@@ -247,6 +247,8 @@ def test_a_pickle_is_loaded_only_where_that_is_allowed_and_scores_nothing_otherw
          "params.yaml: train.script.metrics.x: must be a regular expression; missing ), unterminated subpattern at "
          "position 0, got '('"),
         ({"train.script.fil": "x"}, "params.yaml: train.script.fil is not a key; did you mean file?"),
+        ({"train.arguments": {"--a": 1}},
+         "params.yaml: train.arguments.--a.[key]: must be a name without blanks, = and dashes before it, got '--a'"),
         ({"train.arguments": {"a": {"b": 1}}},
          "params.yaml: train.arguments.a: must be text, a number, true, false, or a list of these"),
     ],
