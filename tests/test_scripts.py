@@ -451,6 +451,9 @@ def test_a_grid_over_a_scripts_arguments_gives_an_experiment_each_and_no_version
     assert len(names) == 12
     versions, _, runs = registry(repo)
     assert (versions, sorted(runs)) == ([], names)
-    found = {name: json.loads(repo.git("show", f"{name}:reports/script.json"))["script"]["Accuracy"] for name in names}
+    refs = repo.git("for-each-ref", "--format=%(refname:lstrip=4) %(objectname)", "refs/exps").splitlines()
+    commits = dict(line.split() for line in refs)
+    metrics = {name: json.loads(repo.git("show", f"{commits[name]}:reports/script.json"))["script"] for name in names}
+    found = {name: values["Accuracy"] for name, values in metrics.items()}
     assert set(found.values()) == {0.9736842105263158, 0.23684210526315788}
     assert sorted(name for name, value in found.items() if value < 0.5) == ["sigmoid-0.5", "sigmoid-1.0", "sigmoid-1.5"]
