@@ -263,6 +263,23 @@ def test_what_is_wrong_with_the_script_is_said_in_one_line(split: Repo, change: 
         assert message in checked.stderr.splitlines()
 
 
+def test_the_check_names_modules_that_dvc_would_not_see_change_and_text_that_is_not_python(repo: Repo) -> None:
+    give(repo, "import helper, json\nfrom package.inner import f\n")
+    (repo.path / "helper.py").write_text("import second\n", encoding="utf-8")
+    (repo.path / "second.py").write_text("def f(:\n", encoding="utf-8")
+    (repo.path / "package").mkdir()
+    for name in ("__init__", "inner", "unused"):
+        (repo.path / f"package/{name}.py").touch()
+    done = repo.run("trialtree", "check", check=False)
+    assert done.stderr.splitlines() == [
+        "dvc.yaml: stages.train.deps: lacks helper.py, which train.py imports",
+        "dvc.yaml: stages.train.deps: lacks package/__init__.py, which train.py imports",
+        "dvc.yaml: stages.train.deps: lacks package/inner.py, which train.py imports",
+        "dvc.yaml: stages.train.deps: lacks second.py, which helper.py imports",
+        "second.py, line 1: is not Python: invalid syntax",
+    ]
+
+
 @pytest.mark.parametrize(
     ("source", "status", "said"),
     [

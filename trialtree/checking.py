@@ -10,7 +10,7 @@ from ruamel.yaml.error import YAMLError
 
 from stages import estimators, params, scores, scripts
 from stages.errors import UserError
-from trialtree import foreseeing, modules
+from trialtree import foreseeing, imports, modules
 
 STAGES = ("fetch", "split", "train", "evaluate", "register")
 DVC_YAML = Path("dvc.yaml")
@@ -108,6 +108,7 @@ def _script(read: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with a training script, and what is asked of a trial that only the script can fit."""
     try:
         scripts.check(read["train"].script)
+        yield from imports.faults(read["train"].script.file)
     except UserError as error:
         yield from str(error).splitlines()
     # What it logs is known when it has run; whether it predicts numbers or labels, too.
