@@ -19,7 +19,9 @@ from stages.errors import UserError
 PATH = Path("params.yaml")
 
 # Top-level keys, in the order of the file.
-SECTIONS = ("experiment", "fetch", "split", "train", "evaluate", "register", "sweep")
+SECTIONS = (
+    "experiment", "description", "tags", "fetch", "split", "train", "evaluate", "register", "sweep", "tracking",
+)  # fmt: skip
 
 
 class ParamsError(UserError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import duckdb
 
-Unit = Literal["rows", "bytes", "iterations"]
+Unit = Literal["rows", "bytes", "iterations", "trials"]
 Report = Callable[[int], None]  # is told how much is done, of the step's total
 
 _PATIENCE = 1.0  # seconds before a bar appears

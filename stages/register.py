@@ -53,18 +53,6 @@ class RegisterError(UserError):
     """A model that was not registered, where that is required."""
 
 
-def experiment(content: Mapping[str, Any]) -> str:
-    """Return the experiment of params.yaml.
-
-    Raises:
-        ParamsError: there is none, or it is no name.
-    """
-    name = content.get("experiment")
-    if not isinstance(name, str) or not name.strip() or len(name) > 500:
-        raise ParamsError(f"{PATH}: experiment: must be the name of the experiment, got {name!r}")
-    return name
-
-
 def score_champion(
     held: versions.Registered, names: Sequence[str], evaluate: Mapping[str, Any], split: str | None
 ) -> Champion:
@@ -160,8 +148,7 @@ def main() -> None:
     content = params.load()
     p, about = asked(params.parse("register", content.get("register"), RegisterParams))
     REPORT.unlink(missing_ok=True)  # it would tell of another run
-    trial, store = trials.workspace(experiment(content)), stores.find()
-    trial = replace(trial, metrics={**trial.metrics, **scripts.metrics()})
+    trial, store = trials.workspace(), stores.find()
     with store.opened() as client:
         run = publish(trial, client, store.artifacts)
         version, results, said = decide(client, p, trial, run, content.get("evaluate") or {})

@@ -55,12 +55,6 @@ ScriptPath = Annotated[Script, BeforeValidator(_file)]
 Arguments = dict[Annotated[str, AfterValidator(_name)], Annotated[Any, AfterValidator(_plain)]]
 
 
-def metrics() -> dict[str, float]:
-    """Return the metrics of the trial's script by dotted name; none of a trial without one."""
-    found = json.loads(METRICS.read_text(encoding="utf-8")) if METRICS.exists() else {}
-    return {f"script.{name}": value for name, value in found.get("script", {}).items()}
-
-
 def registrations() -> list[dict[str, Any]]:
     """Return the versions that the trial's script asked for, the last last; none of a trial without one."""
     path = FOLDER / "registrations.json"

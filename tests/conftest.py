@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests.postgres import database
 from tests.servers import S3, s3_server
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -167,3 +168,10 @@ def s3() -> Iterator[S3]:
     """A server that speaks S3, for all tests of a process; each takes a bucket of its own."""
     with s3_server() as server:
         yield server
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The address of a new and empty database of PostgreSQL."""
+    with database("trialtree_test") as address:
+        yield address

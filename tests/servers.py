@@ -101,6 +101,7 @@ class Line:
     left: int | None = None  # bytes that may still be sent before it stops
     stopped: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
+    ends: list[socket.socket] = field(default_factory=list)
 
     def stop_after(self, sent: int | None) -> None:
         """Stop after so many bytes, or never."""
@@ -137,6 +138,7 @@ def line_to(url: str) -> Iterator[Line]:
             while True:
                 ours, _ = server.accept()
                 theirs = socket.create_connection(there)
+                line.ends += [ours, theirs]
                 for source, target, sent in ((ours, theirs, True), (theirs, ours, False)):
                     threading.Thread(
                         target=line.pass_on, args=(source, target), kwargs={"sent": sent}, daemon=True
@@ -148,4 +150,5 @@ def line_to(url: str) -> Iterator[Line]:
     finally:
         line.go_on.set()
         server.shutdown(socket.SHUT_RDWR)
-        server.close()
+        for end in (server, *line.ends):
+            end.close()

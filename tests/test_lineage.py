@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Repo
 from trialtree import lineage as chains
 from trialtree import revisions
-from trialtree.tracking import commits
+from trialtree.tracking import track as tracking
 
 METRICS = ("accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc", "mcc")
 
@@ -62,7 +62,7 @@ def trial_on_branch(repo: Repo, name: str, c: float) -> str:
 def track(repo: Repo, rev: str = "HEAD") -> str:
     """Return what `trialtree track` prints."""
     with chdir(repo.path):
-        return "".join(f"{line}\n" for line in commits.add(revisions.commit(rev)))
+        return "".join(f"{line}\n" for line in tracking.some([revisions.commit(rev)]))
 
 
 def test_a_model_version_leads_to_commit_params_metrics_data_and_source(ran: Repo) -> None:
@@ -106,7 +106,7 @@ def test_a_model_version_leads_to_commit_params_metrics_data_and_source(ran: Rep
 
 
 def run_key(repo: Repo) -> str:
-    return next(iter(tags(repo, "main@" + repo.git("rev-parse", "--short=7", "HEAD~1")).items()))[1]
+    return tags(repo, "main@" + repo.git("rev-parse", "--short=7", "HEAD"))["trialtree.key"]
 
 
 def test_every_name_of_a_trial_leads_to_the_same(ran: Repo) -> None:
@@ -218,9 +218,8 @@ def test_a_thousand_commits_are_read_at_once(ran: Repo) -> None:
 
 def test_the_commit_is_added_once_to_run_and_version(ran: Repo) -> None:
     start, commit = ran.git("rev-parse", "HEAD~1"), ran.git("rev-parse", "HEAD")
-    name = f"main@{start[:7]}"
-    assert "trialtree.commit" not in tags(ran, name)
-    assert "data_commit_hash" not in tags(ran, name)
+    name = f"main@{commit[:7]}"
+    assert {"trialtree.commit", "data_commit_hash"} & tags(ran, f"main@{start[:7]}").keys() == set()
     said = ran.run("trialtree", "track").stdout
     assert re.fullmatch(
         rf"commit {commit[:7]} is added to run {name} \([0-9a-f]{{32}}\)\n"
@@ -230,7 +229,7 @@ def test_the_commit_is_added_once_to_run_and_version(ran: Repo) -> None:
     known = {"trialtree.commit": commit, "trialtree.commits": commit, "data_commit_hash": commit}
     first = tags(ran, name)
     assert first.items() >= {**known, "mlflow.source.git.commit": commit, "dirty": "false"}.items()
-    assert (first["baseline_commit"], first["branch"]) == (start, "main")
+    assert (first["baseline_commit"], first["branch"], first["git.branches"]) == (start, "main", "main")
     assert version_tags(ran, 1).items() >= known.items()
     assert track(ran, "main") == said.replace("added to", "known to")
     ran.path.joinpath("README.md").write_text("Read me.\n", encoding="utf-8")
@@ -241,10 +240,10 @@ def test_the_commit_is_added_once_to_run_and_version(ran: Repo) -> None:
 
 
 def test_publishing_a_committed_trial_adds_its_commit_too(ran: Repo) -> None:
-    start, commit = ran.git("rev-parse", "--short=7", "HEAD~1"), ran.git("rev-parse", "HEAD")
+    commit = ran.git("rev-parse", "HEAD")
     ran.git("checkout", "-q", "-b", "later")
     ran.stage("register")
-    found = tags(ran, f"main@{start}")
+    found = tags(ran, f"main@{commit[:7]}")
     assert (found["trialtree.commit"], found["branch"], found["dirty"]) == (commit, "main", "false")
     assert (version_tags(ran, 1)["trialtree.commit"], version_tags(ran, 1)["data_commit_hash"]) == (commit, commit)
     assert "is known to iris version 1" in track(ran)
@@ -253,14 +252,15 @@ def test_publishing_a_committed_trial_adds_its_commit_too(ran: Repo) -> None:
 @pytest.mark.slow
 def test_an_equal_trial_on_a_second_branch_is_added_behind_the_first(ran: Repo) -> None:
     first = trial_on_branch(ran, "one", 0.5)
-    named = f"one@{ran.git('rev-parse', '--short=7', 'HEAD~1')}"
+    named = f"one@{first[:7]}"
     before = tags(ran, named)
     ran.git("checkout", "-q", "main")
     second = trial_on_branch(ran, "two", 0.5)
     assert second != first
     after = tags(ran, named)
-    assert after.pop("trialtree.commits") == f"{first} {second}"
-    assert after == {name: value for name, value in before.items() if name != "trialtree.commits"}
+    assert (after["trialtree.commits"], after["git.branches"]) == (f"{first} {second}", "one two")
+    moved = ("trialtree.commits", "trialtree.state", "git.branches", "mlflow.parentRunId")
+    assert [name for name, value in after.items() if before.get(name) != value and name not in moved] == []
     assert lineage(ran, first) == lineage(ran, second)
 
 
@@ -275,21 +275,19 @@ def test_a_trial_of_uncommitted_changes_says_so_until_its_commit_holds_them(ran:
         f"commit {half} is not all that its trial came from: it has another params.yaml than the stages ran with; "
         "commit that too, or run `dvc repro`"
     )
-    assert tags(ran, f"main@{head}")["dirty"] == "true"
+    first = tags(ran, f"main@{half}")
+    assert (first["dirty"], first["mlflow.source.git.commit"][:7]) == ("true", head)
     ran.git("commit", "-q", "--amend", "-a", "-m", "Whole")
     track(ran)
     whole = ran.git("rev-parse", "HEAD")
-    found = tags(ran, f"main@{head}")
-    assert (found["dirty"], found["trialtree.commits"].split()[1:]) == ("false", [whole])
+    found = tags(ran, f"main@{whole[:7]}")
+    assert (found["dirty"], found["trialtree.commits"].split()) == ("false", [whole, first["trialtree.commit"]])
 
 
-def test_a_commit_without_a_run_says_how_to_make_one(ran: Repo) -> None:
+def test_a_commit_without_a_run_gets_one_and_a_commit_without_a_trial_is_said(ran: Repo) -> None:
     (ran.path / "mlflow.db").unlink()
     commit = ran.git("rev-parse", "--short=7", "HEAD")
-    assert track(ran) == (
-        f"no run of MLflow at sqlite:///{ran.path}/mlflow.db holds the trial of commit {commit}: check it out, then "
-        "`dvc repro register` publishes it\n"
-    )
+    assert re.fullmatch(rf"commit {commit} is published as run main@{commit} \([0-9a-f]{{32}}\)\n", track(ran))
     done = ran.run("trialtree", "track", "HEAD~1", check=False)
     assert done.returncode == 1
     assert done.stderr.endswith(" has no dvc.lock: the pipeline has not run there\n")

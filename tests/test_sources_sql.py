@@ -1,7 +1,6 @@
 """fetch of a query's rows: sqlite and PostgreSQL, types, order, and no password anywhere."""
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,8 +15,7 @@ import sqlalchemy as sa
 from stages import columnar, queries, tables
 from tests.conftest import PROJECT
 from tests.fetching import line, pin_said, read
-
-POSTGRES = os.environ.get("TRIALTREE_TEST_POSTGRES", "postgresql+psycopg://postgres:planted@127.0.0.1:5432/postgres")
+from tests.postgres import POSTGRES, postgres
 
 
 @pytest.fixture(autouse=True)
@@ -49,22 +47,6 @@ def sqlite(*statements: str) -> None:
         for statement in statements:
             database.execute(statement)
     database.close()
-
-
-def postgres() -> sa.Engine:
-    """Return the server of this machine, which is started if it stands still."""
-    engine = sa.create_engine(POSTGRES, poolclass=sa.NullPool, connect_args={"connect_timeout": 5})
-    for _ in range(2):
-        try:
-            engine.connect().close()
-            return engine
-        except sa.exc.OperationalError:
-            if control := shutil.which("pg_ctlcluster"):
-                listed = subprocess.run(["pg_lsclusters", "-h"], capture_output=True, text=True, check=False).stdout
-                subprocess.run([control, *listed.split()[:2], "start"], check=False)
-    if os.environ.get("CI"):
-        pytest.fail("PostgreSQL is not there")
-    pytest.skip("PostgreSQL is not there; TRIALTREE_TEST_POSTGRES names one")
 
 
 @pytest.fixture

@@ -189,7 +189,8 @@ def test_a_damaged_store_is_one_line_that_says_how_to_go_on(tmp_path: Path) -> N
     with pytest.raises(UserError) as raised, store.opened():
         pass
     assert str(raised.value) == (
-        f"MLflow at sqlite:///{tmp_path}/mlflow.db: file is not a database; the trial is kept; "
+        f"MLflow at sqlite:///{tmp_path}/mlflow.db: file is not a database; move the file away, and "
+        "`trialtree track --all` makes it anew; the trial is kept; "
         "`dvc repro register` publishes it once that is mended"
     )
 
@@ -210,7 +211,7 @@ def test_a_store_of_another_schema_is_one_line(store: stores.Store, tmp_path: Pa
     with closing(sqlite3.connect(path)) as database:
         database.execute("UPDATE alembic_version SET version_num = 'future'")
         database.commit()
-    with pytest.raises(UserError, match=r"out-of-date database schema.*the trial is kept"):
+    with pytest.raises(UserError, match=r"is of a newer MLflow than .*the trial is kept"):
         published(stores.Store(f"sqlite:///{path}", tmp_path), TRIAL)
 
 
@@ -265,10 +266,10 @@ def test_no_password_is_shown(address: str, shown: str) -> None:
 
 def test_the_key_tells_content_and_nothing_else(ran: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ran.path)
-    first = trials.workspace("iris")
+    first = trials.workspace()
     assert len(first.key) == 64
     assert first.tags["dirty"] == "false"
-    assert first.tags["baseline_commit"] == ran.git("rev-parse", "HEAD")
+    assert first.tags["baseline_commit"] == ran.git("rev-parse", "HEAD~1")
     lock = json.dumps(trials.read_lock(trials.LOCK.read_bytes()))
     assert {name: first.tags[name] in lock for name in ("data.raw", "data.split")} == {
         "data.raw": True,
@@ -276,15 +277,15 @@ def test_the_key_tells_content_and_nothing_else(ran: Repo, monkeypatch: pytest.M
     }
     assert {"data.train", "data.test"} <= first.tags.keys()
     ran.params({"register.gates": {}, "experiment": "other"})
-    second = trials.workspace("iris")
+    second = trials.workspace()
     assert (second.key, second.params, second.tags["dirty"]) == (first.key, first.params, "true")
 
 
 def test_metrics_of_another_run_than_dvc_lock_are_refused(ran: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ran.path)
-    trials.METRICS.write_text('{"test": {"accuracy": 1.0}}')
+    Path(trials.METRICS).write_text('{"test": {"accuracy": 1.0}}')
     with pytest.raises(UserError, match=r"reports/metrics.json is not the one of dvc.lock; `dvc repro` brings them"):
-        trials.workspace("iris")
+        trials.workspace()
     trials.LOCK.unlink()
     with pytest.raises(UserError, match=r"dvc.lock has no fetch, split, train, evaluate: the pipeline has not run"):
-        trials.workspace("iris")
+        trials.workspace()

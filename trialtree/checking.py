@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from stages import estimators, params, scores, scripts
 from stages.errors import UserError
 from trialtree import foreseeing, imports, modules
+from trialtree.tracking import wishes
 
 STAGES = ("fetch", "split", "train", "evaluate", "register")
 DVC_YAML = Path("dvc.yaml")
@@ -33,9 +34,11 @@ def faults() -> list[str]:
 
 def _params(content: dict[str, Any]) -> Iterator[str]:
     """Yield the faults of each section, then those that take two sections to see."""
-    experiment = content.get("experiment")
-    if not isinstance(experiment, str) or not experiment:
-        yield f"{params.PATH}: experiment: must be the name of the experiment, got {experiment!r}"
+    for wished in (wishes.experiment, wishes.of):
+        try:
+            wished(content)
+        except UserError as error:
+            yield from str(error).splitlines()
     read: dict[str, Any] = {}
     for stage in STAGES:
         if stage not in content:

@@ -11,7 +11,8 @@ trialtree run [STAGE...]
 trialtree list
 trialtree finish NAME
 trialtree lineage OF
-trialtree track [REV]
+trialtree track [REV...] [--all]
+trialtree ui
 """
 
 import json
@@ -144,14 +145,38 @@ def lineage(
 
 
 @app.command()
-def track(rev: Annotated[str, typer.Argument(help="A commit, branch, tag or DVC experiment.")] = "HEAD") -> None:
-    """Add the commit of a revision to the run of its trial and to the versions of its model."""
+def track(
+    revs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Commits, branches, tags or DVC experiments; without, the trial that stands here."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every trial that Git holds.")] = False,
+) -> None:
+    """Publish trials to MLflow from what Git and DVC hold, and add their commits to their runs and models."""
     repository.enter()
     from trialtree import revisions
-    from trialtree.tracking import commits
+    from trialtree.tracking import track as tracking
 
-    for line in commits.add(revisions.commit(rev)):
-        print(line)
+    if everything and revs:
+        raise typer.BadParameter("give revisions or --all, not both")
+    said = tracking.everything() if everything else tracking.some([revisions.commit(rev) for rev in revs or ()])
+    for line in said:
+        print(line, flush=True)
+
+
+@app.command()
+def ui(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where to serve it; a free one where it is taken.")
+    ] = 5000,
+    host: Annotated[str, typer.Option(help="The address of this machine to serve it on.")] = "127.0.0.1",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
+) -> None:
+    """Open the MLflow page of the repository's runs and models."""
+    repository.enter()
+    from trialtree import ui as page
+
+    page.show(host, port, browser=not no_browser, say=lambda line: print(line, flush=True))
 
 
 @app.command()

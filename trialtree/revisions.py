@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.errors import UserError
-from trialtree.tracking import committed, git, history, locks
+from trialtree.tracking import git, history, locks, refs
 
 _TRACKED = "data/source"  # below it, tables have a .dvc file each
 _OF_GIT = re.compile(r".+\.(json|csv|parquet)")  # tables that Git itself may hold
@@ -48,7 +48,7 @@ def resolved(revision: str) -> str | None:
     said = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if said is not None:
         return said
-    named = [at for at, names in committed.experiments().items() if revision in names]
+    named = [at for at, names in refs.read().experiments.items() if revision in names]
     if len(named) > 1:
         raise RevisionError(f"{revision} is the name of {len(named)} experiments; give the commit: {', '.join(named)}")
     return named[0] if named else None

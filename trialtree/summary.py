@@ -7,7 +7,6 @@ Writes  reports/figures/*.png
 """
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,9 +67,7 @@ def main() -> None:
     console.print()
     console.print(registered(register), markup=False)
     console.print(f"plots: {FIGURES}/ ({', '.join(path.stem for path in drawn)})", markup=False)
-    console.print("\nlook further:\n  dvc metrics show", markup=False)
-    uri = register["tracking_uri"]
-    console.print(f"  mlflow ui --backend-store-uri {shlex.quote(uri)}", markup=False)
+    console.print("\nlook further:\n  dvc metrics show\n  trialtree ui", markup=False)
 
 
 if __name__ == "__main__":

@@ -58,9 +58,9 @@ def reproduce(stages: Sequence[str], *, pull: bool, lock: int) -> None:
 
 def publish(commit: str) -> Iterator[str]:
     """Add the commit to the trial's MLflow run and model version; a store that is away is a warning."""
-    from trialtree.tracking import commits
+    from trialtree.tracking import track
 
     try:
-        yield from commits.add(commit)
+        yield from track.some([commit])
     except UserError as error:
         yield f"warning: the commit is not in MLflow yet: {error}"

@@ -90,8 +90,13 @@ def _trial(objects: git.Objects, view: View | None, one: Found, runs: list[Run],
     logged = view.logged[runs[0].id].data if view and runs else None
     here = next((commit.id for commit in commits if commit.here), None)
     params = dict(locks.flat(locks.params(one.lock))) if one.lock else dict(logged.params) if logged else {}
-    metrics = from_git.metrics(objects, here) if here else dict(logged.metrics) if logged else {}
+    metrics = from_git.metrics(objects, here) if here else _without_curves(logged.metrics) if logged else {}
     return Trial(one.key, commits, runs, mine, _data(one.lock, runs), params, metrics)
+
+
+def _without_curves(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return a run's metrics as metrics.json has them."""
+    return {name: value for name, value in metrics.items() if not name.startswith(("curve.", "fold."))}
 
 
 def _data(lock: Mapping[str, Any], runs: list[Run]) -> Data:

@@ -1,65 +1,51 @@
-"""What a commit holds of a trial, told by its dvc.lock: which commit is the trial's own, and which its data's."""
+"""Whether a commit is all that its trial came from, and which commit first had its data."""
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from trialtree.tracking import git, history, locks
-from trialtree.tracking.locks import LOCK, TrialError
+from trialtree.tracking.locks import TrialError
 
-_EXPERIMENTS = "refs/exps/"
-# An experiment: its baseline, its name. `dvc exp` keeps other things beside them.
-_NAMED = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38,}/(?P<name>.+)")
-
-
-@dataclass(frozen=True)
-class Committed:
-    """A trial as a commit has it."""
-
-    commit: str  # the trial's own: the first that has it, on the way back from the one asked about
-    key: str
-    lock: Mapping[str, Any]
-    names: list[str]  # of the DVC experiments that the commit is
-    data_commit: str | None  # the first that has its data, on the same way; None where a shallow clone has lost it
-    differing: list[str]  # files of the commit that are not those the trial ran with
-
-    @property
-    def exact(self) -> bool:
-        """Whether a checkout of the commit is all that the trial came from."""
-        return not self.differing
+_CODE = "stages"
+Memo = dict[tuple[bytes, tuple[tuple[str, str], ...]], list[str]]
 
 
-def read(commit: str) -> Committed:
-    """Return the trial that a commit holds.
+def differing(objects: git.Objects, commit: str, lock: Mapping[str, Any], memo: Memo | None = None) -> list[str]:
+    """Return the files of a commit that are not what dvc.lock says a stage read or wrote, of those that Git has.
 
-    Raises:
-        TrialError: the commit has no dvc.lock, or one without a whole trial.
-        GitError: there is no git.
+    `memo` remembers the code that many commits share.
     """
+    hashes = dict(_hashes(lock))
+    code = tuple(sorted((path, md5) for path, md5 in hashes.items() if path.startswith(f"{_CODE}/")))
+    known = ((objects.read(f"{commit}:./{_CODE}") or b""), code)
+    memo = {} if memo is None else memo
+    if known not in memo:
+        memo[known] = list(_other(objects, commit, code))
+    rest = [(path, md5) for path, md5 in hashes.items() if not path.startswith(f"{_CODE}/")]
+    return sorted({*memo[known], *_other(objects, commit, rest), *_other_params(objects, commit, lock)})
+
+
+def _other(objects: git.Objects, commit: str, hashes: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the files that Git has with another content."""
+    for path, md5 in hashes:
+        content = objects.read(f"{commit}:./{path}")
+        if content is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            yield path
+
+
+def _other_params(objects: git.Objects, commit: str, lock: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the params files that have other values than the stages ran with."""
+    for path, ran in _params(lock).items():
+        there = locks.load(objects.read(f"{commit}:./{path}") or b"") or {}
+        if any(there.get(section) != value for section, value in ran.items()):
+            yield path
+
+
+def data_commit(head: str, data: tuple[str | None, str | None]) -> str | None:
+    """Return the first commit that had these hashes of raw table and split, going back from `head` while they last."""
     with git.objects() as objects:
-        content = history.lock_at(objects, commit)
-        if content is None:
-            raise TrialError(f"commit {commit[:7]} has no {LOCK}: the pipeline has not run there")
-        try:
-            lock = locks.read_lock(content)
-        except TrialError as error:
-            raise TrialError(f"commit {commit[:7]}: {error}") from None
-        key, names = locks.content_key(lock), experiments().get(commit, [])
-        own = commit if names else history.first(objects, commit, has_key(key)) or commit
-        data_commit = history.first(objects, commit, has_data(locks.data(lock)))
-        return Committed(own, key, lock, names, data_commit, sorted(_differing(objects, own, lock)))
-
-
-def has_key(key: str) -> Callable[[bytes], bool]:
-    """Return a test whether a dvc.lock holds the trial of a key."""
-
-    def holds(content: bytes) -> bool:
-        found = _entries(content)
-        return len(found) == len(locks.STAGES) and locks.content_key(found) == key
-
-    return holds
+        return history.first(objects, head, has_data(data))
 
 
 def has_data(data: tuple[str | None, str | None]) -> Callable[[bytes], bool]:
@@ -73,29 +59,6 @@ def _entries(content: bytes) -> dict[str, Any]:
         return locks.entries(content)
     except TrialError:
         return {}
-
-
-def experiments() -> dict[str, list[str]]:
-    """Return the names of the DVC experiments, by commit."""
-    said = git.run("for-each-ref", "--format=%(objectname) %(refname)", _EXPERIMENTS) or ""
-    found: dict[str, list[str]] = {}
-    for line in said.splitlines():
-        commit, ref = line.split(" ", 1)
-        if named := _NAMED.fullmatch(ref):
-            found.setdefault(commit, []).append(named["name"])
-    return found
-
-
-def _differing(objects: git.Objects, commit: str, lock: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the files of a commit that are not what dvc.lock says a stage read or wrote, of those that Git has."""
-    for path, md5 in dict(_hashes(lock)).items():
-        content = objects.read(f"{commit}:./{path}")
-        if content is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-            yield path
-    for path, ran in _params(lock).items():
-        there = locks.load(objects.read(f"{commit}:./{path}") or b"") or {}
-        if any(there.get(section) != value for section, value in ran.items()):
-            yield path
 
 
 def _hashes(lock: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +29,17 @@ class Change:
     tracked: bool
 
 
-def run(*args: str, cwd: Path | None = None) -> str | None:
-    """Return what a git command printed, or None where it failed.
+def run(*args: str, cwd: Path | None = None, given: str | None = None) -> str | None:
+    """Return what a git command printed, or None where it failed; `given` is what it reads.
 
     Raises:
         GitError: there is no git.
     """
     try:
-        done = subprocess.run(["git", *args], cwd=cwd, env=_environment(), capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", *args], cwd=cwd, env=_environment(), capture_output=True, check=False,
+            input=None if given is None else os.fsencode(given),
+        )  # fmt: skip
     except FileNotFoundError:
         raise GitError(_NO_GIT) from None
     return None if done.returncode else os.fsdecode(done.stdout).removesuffix("\n")
@@ -62,6 +65,13 @@ class Objects:
         content = self._said.read(int(header[2]))
         self._said.read(1)
         return content
+
+
+def names(asked: Sequence[str]) -> list[str | None]:
+    """Return the hash of each of some objects, named as `Objects.read` takes them; None where there is none."""
+    said = run("cat-file", "--batch-check", given="".join(f"{name}\n" for name in asked)) or ""
+    fields = [line.split() for line in said.splitlines()]
+    return [found[0] if len(found) == 3 and found[2].isdigit() else None for found in fields]
 
 
 @contextmanager
@@ -129,6 +139,12 @@ def changes() -> list[Change]:
     said = run("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all") or ""
     lines = [line for line in said.split("\0") if line]
     return [Change(line[3:], line[:2] != "??") for line in lines]
+
+
+def author() -> str | None:
+    """Return the name that Git would give a commit's author now; None where it knows none."""
+    said = run("var", "GIT_AUTHOR_IDENT")
+    return said.rpartition(" <")[0] or None if said else None
 
 
 def origin() -> str | None:

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages import tables
-from trialtree.tracking import storage
+from trialtree.tracking import locks, storage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,24 +35,24 @@ def hashes(listed: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     return {part: files for part, files in found.items() if files}
 
 
-def read(
-    digests: Mapping[str, str], files: Mapping[str, Sequence[str]], remote: str | None, origin: Mapping[str, str]
-) -> list[Dataset]:
-    """Return the parts that stand in data/split/.
+def read(  # noqa: PLR0913, PLR0917  # what a part's description is made of
+    columns: Sequence[Mapping[str, str]], rows: Mapping[str, int], digests: Mapping[str, str],
+    files: Mapping[str, Sequence[str]], remote: str | None, origin: Mapping[str, str],
+) -> list[Dataset]:  # fmt: skip
+    """Return the parts of a split.
 
-    `digests` and `files` are the hash of each part and of its files, `remote`
+    `columns` and `rows` are those of its columns.json and report.json,
+    `digests` and `files` the hash of each part and of its files, `remote`
     the address of the DVC remote, `origin` what tells the part where there is none.
     """
-    columns = [
-        {"name": c.name, "type": _TYPES[c.type], "required": True} for c in tables.read_columns() if c.role != "row"
-    ]
-    rows = json.loads((tables.SPLIT / "report.json").read_text(encoding="utf-8"))["rows"]
+    shown = [{"name": c["name"], "type": _TYPES[c["type"]], "required": True} for c in columns if c["role"] != "row"]
+    schema = json.dumps({"mlflow_colspec": shown}, ensure_ascii=False)
     found = []
     for part, hashes in files.items():
-        name = f"{tables.SPLIT}/{part}"
+        name = f"{locks.SPLIT}/{part}"
         kind, source = _source(name, hashes, remote, origin)
-        schema = json.dumps({"mlflow_colspec": columns}, ensure_ascii=False)
-        profile = json.dumps({"num_rows": rows[part], "num_elements": rows[part] * len(columns)})
+        count = rows.get(part, 0)
+        profile = json.dumps({"num_rows": count, "num_elements": count * len(shown)})
         found.append(Dataset(name, digests[part], _CONTEXTS[part], kind, source, schema, profile))
     return found
 

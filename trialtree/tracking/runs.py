@@ -1,31 +1,28 @@
 """A trial becomes a run of MLflow: one, however often it is published, and whole after any crash.
 
-A run is found by the trial's content key and, for a DVC experiment, its name,
-which it has from its first moment: two experiments of equal content are two
-trials. What is there already is left; what a crash left out is added.
+A run is found by the trial's content key and, for a DVC experiment, its name
+or commit: two experiments of equal content are two trials. What is there
+already is left; what a crash left out is added.
 """
 
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
-from trialtree.tracking import inputs
-from trialtree.tracking.trials import COMMIT, COMMITS, DIRTY, EXPERIMENT, KEY, SOURCE, Trial
+from trialtree.tracking import artifacts as files
+from trialtree.tracking import claims, inputs, stageruns, wishes
+from trialtree.tracking.trials import BRANCHES, COMMIT, COMMITS, DIGEST, EXPERIMENT, KEY, TAGS, Trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_PUBLISHED = "trialtree.published"  # tag: digest of the files that are there
-# What a trial that is committed keeps for ever, from wherever it is published again.
-_KEPT = ("mlflow.runName", "branch", "mlflow.source.git.branch", "DVC_BRANCH", "baseline_commit", "USER", "mlflow.user",
-         "DVC_REPO_URL", "mlflow.source.git.repoURL", "data_commit_hash")  # fmt: skip
-_OF_COMMIT = (SOURCE, DIRTY)  # settled by the first commit that is all that the trial came from
+PUBLISHED = "trialtree.published"  # tag: digest of what the run holds, set when all of it is there
+LIVE = "trialtree.live"  # tag: the digest of the model whose fit a run shows, before the trial is published
+_NAMED = "mlflow.runName"
 
 # MLflow's limits.
 _NAME = 250  # characters of a name
@@ -37,6 +34,8 @@ _BYTES = 500_000  # of a request; a server takes twice that
 _METRICS = 1000  # at once
 _REFUSED = re.compile(r"[^/\w.\-: ]")  # in names
 
+_ATTEMPTS = 4  # to publish beside another process that publishes the same
+
 
 @dataclass(frozen=True)
 class Run:
@@ -46,35 +45,72 @@ class Run:
     name: str  # that of the trial when it was first published
     experiment_id: str
     notes: list[str]  # what MLflow could not take as it is
+    made: bool = False  # whether there was none before
+    changed: bool = False  # whether something was added to the one that was there
 
 
-def publish(trial: Trial, client: "MlflowClient", artifacts: str | None = None) -> Run:
+def publish(
+    trial: Trial, client: "MlflowClient", artifacts: str | None = None, *, unknown: bool = False,
+    tags: Mapping[str, str] | None = None,
+) -> Run:  # fmt: skip
     """Make the run of a trial, or bring the one there up to date.
 
-    `artifacts` is where a new experiment keeps its files; None lets the server decide.
+    `artifacts` is where a new experiment keeps its files; None lets the server
+    decide. `unknown`: there is no run of it yet, or none but one of its fit.
+    `tags` are set last, when everything else is there.
     """
-    experiment_id = _experiment(client, trial.experiment, artifacts)
-    run = _found(client, experiment_id, trial)
-    if run is None:
-        identity = {name: value for name, value in trial.tags.items() if name in (KEY, EXPERIMENT)}
-        client.create_run(experiment_id, tags=identity, run_name=trial.name)
-        # Another machine may have made one meanwhile: both then choose the same.
-        run = _found(client, experiment_id, trial)
-    params, changed = mlflow_params(trial.params)
-    _log(client, run, trial, params)
-    inputs.log(client, run, trial.datasets)
-    _upload(client, run, trial.artifacts)
+    from mlflow import MlflowException
+
+    for left in reversed(range(_ATTEMPTS)):
+        run_id = None
+        try:
+            experiment_id = _experiment(client, trial.experiment, artifacts)
+            with claims.alone(client, trial.key, embedded=artifacts is not None) as alone:
+                run = None if unknown else _found(client, experiment_id, trial)
+                run, made = (run, False) if run else _made(client, experiment_id, trial, alone=alone)
+                run_id = run.info.run_id
+                return _completed(client, run, trial, made=made, last=dict(tags or {}))
+        except MlflowException:
+            # Another machine publishes the same, and has taken this run away in favour of its own.
+            if not left or run_id is None or client.get_run(run_id).info.lifecycle_stage == "active":
+                raise
+            unknown = False
+    raise AssertionError
+
+
+def _completed(client: "MlflowClient", run: Any, trial: Trial, *, made: bool, last: dict[str, str]) -> Run:
+    """Return a run after adding what it lacks."""
+    params, odd = mlflow_params(trial.params)
+    digest = _digest(trial)
+    whole = run.data.tags.get(PUBLISHED) == digest and files.there(client, run)
+    changed = _log(client, run, trial, {} if whole else params, fresh=made)
+    if not whole:
+        inputs.log(client, run, trial.datasets)
+        files.upload(client, run, trial.artifacts)
+        last[PUBLISHED] = digest
     if run.info.status != "FINISHED":
-        client.set_terminated(run.info.run_id)
-    notes = [f"{changed} params are shortened or renamed in MLflow; the run's params.yaml has them all"]
-    return Run(run.info.run_id, run.info.run_name, experiment_id, notes if changed else [])
+        client.set_terminated(run.info.run_id, end_time=trial.time if made else None)
+    if trial.stages:
+        stageruns.log(client, run, trial)
+    changed = _set(client, run, last) or changed or not whole
+    notes = [f"{odd} params are shortened or renamed in MLflow; the run's params.yaml has them all"] if odd else []
+    name = trial.name if made else _tags(run.data.tags, trial).get(_NAMED, run.info.run_name)
+    return Run(run.info.run_id, name, run.info.experiment_id, notes, made, changed and not made)
 
 
 def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
     """Return the id of an experiment, made where it is not there, taken back where it was deleted."""
+    from mlflow import MlflowException
+
     found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(name, artifact_location=artifacts and f"{artifacts}/{_slug(name)}"))
+        place = artifacts and f"{artifacts}/{_slug(name)}"
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException as error:  # another machine was faster
+            found = client.get_experiment_by_name(name)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                raise
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
@@ -87,12 +123,43 @@ def _slug(name: str) -> str:
 
 def _found(client: "MlflowClient", experiment_id: str, trial: Trial) -> Any:
     """Return the first run of a trial, or None; others of it, which only a race makes, are deleted."""
-    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
-    equal = client.search_runs([experiment_id], f"tags.`{KEY}` = '{trial.key}'", order_by=order)
-    runs = [run for run in equal if run.data.tags.get(EXPERIMENT) == trial.dvc_experiment]
+    runs = [run for run in _equal(client, experiment_id, f"tags.`{KEY}` = '{trial.key}'") if _is_of(run, trial)]
     for other in runs[1:]:
         client.delete_run(other.info.run_id)
     return runs[0] if runs else None
+
+
+def _equal(client: "MlflowClient", experiment_id: str, text: str) -> list[Any]:
+    """Return the runs for which a filter holds, the first made first."""
+    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+    return list(client.search_runs([experiment_id], text, order_by=order))
+
+
+def _is_of(run: Any, trial: Trial) -> bool:
+    """Say whether a run of the same content is the trial's: by its name as an experiment, or by its commit."""
+    tags = run.data.tags
+    mine = trial.tags.get(COMMIT)
+    return tags.get(EXPERIMENT) == trial.dvc_experiment or bool(mine and mine in tags.get(COMMITS, "").split())
+
+
+def _made(client: "MlflowClient", experiment_id: str, trial: Trial, *, alone: bool) -> tuple[Any, bool]:
+    """Return a run for a trial that has none, and whether it is new: the one that showed its fit is taken first."""
+    digest = trial.tags.get(DIGEST)
+    if digest and any(name.startswith("curve.") for name, _, _ in trial.history):
+        shown = [r for r in _equal(client, experiment_id, f"tags.`{LIVE}` = '{digest}'") if KEY not in r.data.tags]
+        for other in shown[1:]:
+            client.delete_run(other.info.run_id)
+        if shown:
+            return shown[0], False
+    tags = {name: value[:_TAG] for name, value in trial.tags.items()}
+    if sum(map(len, tags.values())) > _BYTES:
+        tags = {name: tags[name] for name in (KEY, EXPERIMENT, COMMIT, COMMITS) if name in tags}
+    run = client.create_run(experiment_id, start_time=trial.time, tags=tags, run_name=trial.name)
+    if alone:
+        return run, True
+    # Another machine may have made one meanwhile: both then choose the same.
+    chosen = _found(client, experiment_id, trial)
+    return chosen, chosen.info.run_id == run.info.run_id
 
 
 def mlflow_params(params: Mapping[str, Any]) -> tuple[dict[str, str], int]:
@@ -101,14 +168,14 @@ def mlflow_params(params: Mapping[str, Any]) -> tuple[dict[str, str], int]:
     changed = 0
     for name, value in params.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        named = _name(name, taken)
+        named = mlflow_name(name, taken)
         short = text if len(text) <= _PARAM else text[: _PARAM - 1] + "…"
         changed += named != name or short != text
         taken[named] = short
     return taken, changed
 
 
-def _name(name: str, taken: Mapping[str, Any]) -> str:
+def mlflow_name(name: str, taken: Mapping[str, Any]) -> str:
     """Return a name that MLflow takes and that is not taken."""
     named = _REFUSED.sub("_", name)
     if named != normpath(named) or named.startswith(("/", "..")) or named == ".":
@@ -118,36 +185,100 @@ def _name(name: str, taken: Mapping[str, Any]) -> str:
     return named
 
 
-def _log(client: "MlflowClient", run: Any, trial: Trial, params: Mapping[str, str]) -> None:
-    """Log the params, metrics and tags that the run does not have."""
-    from mlflow.entities import Metric, Param, RunTag
+def _digest(trial: Trial) -> str:
+    """Return the SHA-256 of what a run holds of a trial, its tags apart."""
+    digest = hashlib.sha256()
+    for path in sorted(trial.artifacts):
+        digest.update(f"{path}\0{hashlib.sha256(trial.artifacts[path]).hexdigest()}\n".encode())
+    parts = [part.digest for part in trial.datasets]
+    digest.update(json.dumps([trial.params, trial.metrics, trial.history, parts], default=str).encode())
+    return digest.hexdigest()
 
-    run_id, start = run.info.run_id, run.info.start_time
+
+def _log(client: "MlflowClient", run: Any, trial: Trial, params: Mapping[str, str], *, fresh: bool) -> bool:
+    """Log the params, metrics and tags that the run does not have, and say whether there were any."""
+    from mlflow.entities import Param, RunTag
+
     had = run.data
-    wanted = merged(had.tags, {**trial.tags, "mlflow.runName": trial.name})
+    wanted = _tags(had.tags, trial)
     tags = [RunTag(k, v[:_TAG]) for k, v in wanted.items() if had.tags.get(k) != v[:_TAG]]
     # A param cannot change once it is logged; the key makes sure that it need not.
     new = [Param(k, v) for k, v in params.items() if k not in had.params]
-    # The run's own start as time: logged twice, a metric stays one point.
-    metrics = [Metric(_name(k, {}), v, start, 0) for k, v in trial.metrics.items() if not _same(had.metrics.get(k), v)]
-    for params_batch in _batches(new):
+    points = _points(client, run, trial, fresh=fresh) if params else []
+    _send(client, run.info.run_id, points, new, tags)
+    gone = _gone(had.tags, trial)
+    for name in gone:
+        client.delete_tag(run.info.run_id, name)
+    return bool(tags or new or points or gone)
+
+
+def _send(
+    client: "MlflowClient", run_id: str, points: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]
+) -> None:
+    """Log metrics, params and tags in as few requests as MLflow takes them in."""
+    lots = [[*_batches(params)], [*_batches(tags)]]
+    if len(points) <= _METRICS - 2 * _BATCH and all(len(lot) <= 1 for lot in lots):
+        if points or params or tags:
+            client.log_batch(run_id, metrics=points, params=params, tags=tags)
+        return
+    for params_batch in lots[0]:
         client.log_batch(run_id, params=params_batch)
-    for place in range(0, len(metrics), _METRICS):
-        client.log_batch(run_id, metrics=metrics[place : place + _METRICS])
-    for tags_batch in _batches(tags):
+    for place in range(0, len(points), _METRICS):
+        client.log_batch(run_id, metrics=points[place : place + _METRICS])
+    for tags_batch in lots[1]:
         client.log_batch(run_id, tags=tags_batch)
 
 
-def merged(had: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags to set: a committed trial keeps where it came from, and gains other commits."""
-    settled = (*_KEPT, COMMIT) if COMMIT in had else _KEPT if COMMIT in wanted else ()
-    if COMMIT in had and had.get(DIRTY) == "false":
-        settled = (*settled, *_OF_COMMIT)
-    found = {name: value for name, value in wanted.items() if name not in settled or name not in had}
+def _points(client: "MlflowClient", run: Any, trial: Trial, *, fresh: bool) -> list[Any]:
+    """Return the points of metrics that the run lacks."""
+    from mlflow.entities import Metric
+
+    start, had = run.info.start_time, run.data.metrics
+    names = {name: mlflow_name(name, {}) for name in {*trial.metrics, *(point[0] for point in trial.history)}}
+    curved = {point[0] for point in trial.history}
+    # The run's own start as time: logged twice, a metric stays one point.
+    found = [
+        Metric(names[name], value, start, 0)
+        for name, value in trial.metrics.items()
+        if name not in curved and not _same(had.get(names[name]), value)
+    ]
+    there: dict[str, set[int]] = {}
+    for name in () if fresh else sorted(curved):
+        if names[name] in had:
+            there[name] = {point.step for point in client.get_metric_history(run.info.run_id, names[name])}
+    return [
+        *found,
+        *(Metric(names[n], value, start, step) for n, value, step in trial.history if step not in there.get(n, ())),
+    ]
+
+
+def _tags(had: Mapping[str, str], trial: Trial) -> dict[str, str]:
+    """Return the tags to set: what Git says of a committed trial counts, whatever was known before."""
+    wanted = {**trial.tags, _NAMED: trial.name}
+    if COMMIT in had and COMMIT not in wanted:
+        return {name: value for name, value in wanted.items() if name not in had}
     if COMMITS in wanted:
-        commits = dict.fromkeys([*had.get(COMMITS, "").split(), *wanted[COMMITS].split()])
-        found[COMMITS] = " ".join([*commits][:_COMMITS])
-    return found
+        commits = dict.fromkeys([*wanted[COMMITS].split(), *had.get(COMMITS, "").split()])
+        wanted[COMMITS] = " ".join([*commits][:_COMMITS])
+    return wanted
+
+
+def _gone(had: Mapping[str, str], trial: Trial) -> list[str]:
+    """Return the tags of the run that the trial has no more."""
+    mine = {name for name in had if name.startswith(LIVE)}
+    if COMMIT in trial.tags:
+        mine |= {BRANCHES, TAGS, EXPERIMENT, wishes.GIVEN, *json.loads(had.get(wishes.GIVEN, "[]"))}
+    return sorted(name for name in mine if name in had and name not in trial.tags)
+
+
+def _set(client: "MlflowClient", run: Any, tags: Mapping[str, str]) -> bool:
+    """Set the tags that the run has not, and say whether there were any."""
+    from mlflow.entities import RunTag
+
+    new = [RunTag(name, value) for name, value in tags.items() if run.data.tags.get(name) != value]
+    if new:
+        client.log_batch(run.info.run_id, tags=new)
+    return bool(new)
 
 
 def _same(one: float | None, other: float) -> bool:
@@ -167,21 +298,3 @@ def _batches(entries: Sequence[Any]) -> Iterator[list[Any]]:
         size += length
     if lot:
         yield lot
-
-
-def _upload(client: "MlflowClient", run: Any, artifacts: Mapping[str, bytes]) -> None:
-    """Put the files into the run, unless they are there; a tag says so, set after the last of them."""
-    run_id = run.info.run_id
-    digest = hashlib.sha256()
-    for path in sorted(artifacts):
-        digest.update(f"{path}\0{hashlib.sha256(artifacts[path]).hexdigest()}\n".encode())
-    known = run.data.tags.get(_PUBLISHED) == digest.hexdigest()
-    if not artifacts or (known and client.list_artifacts(run_id)):
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for path, content in artifacts.items():
-            place = Path(folder, path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
-        client.log_artifacts(run_id, folder)
-    client.set_tag(run_id, _PUBLISHED, digest.hexdigest())

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,21 @@ from trialtree.tracking import git
 
 _HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _REFERENCE = "remote://"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where this repository keeps objects."""
+
+    caches: tuple[Path, ...]
+    remote: str | None
+    origin: str | None  # the address of Git's remote, without credentials
+
+
+def read() -> Settings:
+    """Return where the repository around the working folder keeps objects."""
+    found = config()
+    return Settings(tuple(caches(found)), remote(found), git.origin())
 
 
 def place() -> Path:

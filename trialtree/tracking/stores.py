@@ -17,17 +17,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from stages.errors import UserError
-from trialtree.tracking import git
+from trialtree.tracking import addresses, faults, git
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _DATABASE = "mlflow.db"
 _ARTIFACTS = "mlartifacts"
-_SERVERS = ("http", "https")
 _PATIENCE = 5  # seconds to wait for a server's port, or for another program's lock
 _STARTS = 60  # seconds that a server may take from opening its port to its first word
 _AFTER = "the trial is kept; `dvc repro register` publishes it once that is mended"
@@ -50,6 +48,7 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "PGCONNECT_TIMEOUT": "5",
 }
 
 
@@ -70,14 +69,30 @@ class Store:
         return self.uri == _embedded_uri(self.top)
 
     @property
+    def exists(self) -> bool:
+        """Whether it is there; one elsewhere is taken to be."""
+        return not self.embedded or (self.top / _DATABASE).exists()
+
+    @property
     def shown(self) -> str:
         """The address without a password."""
         return git.without_credentials(self.uri)
 
     @property
+    def served(self) -> bool:
+        """Whether it is an MLflow server's."""
+        return addresses.scheme(self.uri) in addresses.SERVERS
+
+    @property
     def artifacts(self) -> str | None:
-        """Where experiments keep their files; None where the server decides."""
-        return (self.top / _ARTIFACTS).as_uri() if self.embedded else None
+        """Where experiments keep their files; None where a server decides.
+
+        A database without a server takes MLFLOW_DEFAULT_ARTIFACT_ROOT, as a server does, or the repository's folder.
+        """
+        if addresses.scheme(self.uri) not in addresses.DATABASES:
+            return None
+        given = None if self.embedded else os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT")
+        return given or (self.top / _ARTIFACTS).as_uri()
 
     @contextmanager
     def opened(self, after: str = _AFTER) -> "Iterator[MlflowClient]":
@@ -86,22 +101,21 @@ class Store:
         Raises:
             StoreError: the store cannot be reached, used or written to; one line, with what to do.
         """
-        with _lock(self.top / f"{_DATABASE}.lock"):
-            try:
-                with _current(self.uri):
-                    yield self._client()
-            except UserError:
+        try:
+            with _lock(self.top / f"{_DATABASE}.lock"), _current(self.uri):
+                yield self._client()
+        except UserError:
+            raise
+        except Exception as error:
+            if not faults.of_store(error):
                 raise
-            except Exception as error:
-                if not _is_theirs(error):
-                    raise
-                raise StoreError(f"MLflow at {self.shown}: {_line(error, self.uri, self.shown)}; {after}") from None
+            raise StoreError(f"MLflow at {self.shown}: {faults.line(error, self.uri, self.shown)}; {after}") from None
 
     def _client(self) -> "MlflowClient":
         """Return a client of a store that answers."""
         if self.embedded:
             _make(self.top)
-        if urlsplit(self.uri).scheme in _SERVERS:
+        if self.served:
             import requests
 
             # A server that is away is found out in seconds, one that starts is waited for; the answer does not matter.
@@ -117,13 +131,14 @@ def find() -> Store:
     Raises:
         GitError: there is no repository.
         StoreError: its folder has a name that an address of sqlite cannot hold.
+        AddressError: MLFLOW_TRACKING_URI is no address of a store.
     """
     # In a temporary folder of `dvc exp run`, DVC_ROOT is the repository that the experiment goes to.
     folder = Path(os.environ["DVC_ROOT"]) if {"DVC_ROOT", "DVC_EXP_NAME"} <= os.environ.keys() else Path()
     top = git.shared_top(folder.absolute())
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri:
-        return Store(_absolute(uri), top)
+        return Store(addresses.absolute(uri), top)
     if odd := {"%", "?"} & set(str(top)):
         raise StoreError(
             f"the repository's folder {top} has a {odd.pop()} in its name, which an address of sqlite cannot hold; "
@@ -134,13 +149,6 @@ def find() -> Store:
 
 def _embedded_uri(top: Path) -> str:
     return f"sqlite:///{top / _DATABASE}"
-
-
-def _absolute(uri: str) -> str:
-    """Return an address that means the same in every folder."""
-    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        return f"sqlite:///{Path(uri.removeprefix('sqlite:///')).absolute()}"
-    return uri if urlsplit(uri).scheme else Path(uri).absolute().as_uri()
 
 
 @contextmanager
@@ -157,10 +165,10 @@ def _current(uri: str) -> Iterator[None]:
     before = os.environ.get("MLFLOW_TRACKING_URI")
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    with _uncollected():
+    with uncollected():
         import mlflow
 
-        if urlsplit(uri).scheme not in _SERVERS:
+        if addresses.scheme(uri) in addresses.DATABASES:
             import mlflow.store.db.utils
             import mlflow.store.model_registry.sqlalchemy_store
             import mlflow.store.tracking.sqlalchemy_store
@@ -178,7 +186,7 @@ def _current(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Keep the garbage collector from a thousand modules, now and when the process ends: of 2.3 s it takes 0.9 s."""
     was, first = gc.isenabled(), "mlflow" not in sys.modules
     gc.disable()
@@ -210,9 +218,12 @@ def _make(top: Path) -> None:
     # A journal that a killed process left would be played into the new file.
     for left in top.glob(f"{partial.name}*"):
         left.unlink()
-    made: Any = SqlAlchemyStore(f"sqlite:///{partial}", (top / _ARTIFACTS).as_uri())
-    made.engine.dispose()
-    partial.rename(path)
+    try:
+        made: Any = SqlAlchemyStore(f"sqlite:///{partial}", (top / _ARTIFACTS).as_uri())
+        made.engine.dispose()
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _bring_along(database: sqlite3.Connection, artifacts: str) -> None:
@@ -226,18 +237,3 @@ def _bring_along(database: sqlite3.Connection, artifacts: str) -> None:
             f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
             (artifacts, len(before) + 1, len(before) + 1, f"{before}/"),
         )
-
-
-def _is_theirs(error: Exception) -> bool:
-    """Say whether an error is the store's: of MLflow, its database, the network or the disk."""
-    module = type(error).__module__.partition(".")[0]
-    return module in {"mlflow", "sqlalchemy", "sqlite3", "requests", "urllib3"} or isinstance(error, OSError)
-
-
-def _line(error: Exception, uri: str, shown: str) -> str:
-    """Return what an error says, in one line of at most 300 characters, without a password."""
-    cause = getattr(error, "orig", None) or error  # SQLAlchemy's wraps the database's
-    if type(cause).__module__.startswith(("requests", "urllib3")):
-        return f"cannot be reached ({type(cause).__name__})"
-    text = " ".join(str(cause).split()).replace(uri, shown)
-    return text[:300] or type(cause).__name__

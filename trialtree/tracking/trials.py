@@ -5,16 +5,19 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from stages import models, tables
-from trialtree.tracking import committed, git, history, inputs, locks, storage
+from stages.errors import UserError
+from trialtree.tracking import committed, curves, files, git, inputs, locks, scripts, storage, survey, wishes
+from trialtree.tracking.files import Files
 from trialtree.tracking.inputs import Dataset
 from trialtree.tracking.locks import LOCK, TrialError, content_key, read_lock
+from trialtree.tracking.survey import Place
 
-METRICS = Path("reports/metrics.json")
+METRICS = "reports/metrics.json"
+SCRIPT = "reports/script.json"
 
 KEY = "trialtree.key"  # tag: the trial's content
 COMMIT = "trialtree.commit"  # tag: the trial's own commit
@@ -24,12 +27,20 @@ EXPERIMENT = "dvc.experiment"  # tag: the name of the DVC experiment that the tr
 DIGEST = "model.digest"  # tag: the model's SHA-256
 DIRTY = "dirty"  # tag: whether the trial came from other files than its commit's
 SOURCE = "mlflow.source.git.commit"  # tag: the commit that MLflow shows
+REPOSITORY = "DVC_REPO_URL"  # tag: the address of Git's remote
+BRANCHES, TAGS = "git.branches", "git.tags"  # tags: what stands at the trial now
 
 # What a run holds as files, beside the plots. Predictions and the model are large, and DVC keeps them.
-_FILES = ("params.yaml", "dvc.lock", "reports/metrics.json", "reports/data.json", "reports/curves.csv",
-          "reports/folds.csv")  # fmt: skip
-_PLOTS = Path("reports/plots")
-_LARGEST = 10_000_000  # bytes of a file that a run holds
+_FILES = (
+    "params.yaml",
+    LOCK.as_posix(),
+    METRICS,
+    "reports/data.json",
+    "reports/curves.csv",
+    "reports/folds.csv",
+    SCRIPT,
+)
+_FOLDERS = ("reports/plots", scripts.FOLDER)
 _TAG = 8000  # characters of a tag
 
 
@@ -44,9 +55,14 @@ class Trial:
     metrics: dict[str, float]  # by dotted name
     artifacts: dict[str, bytes]  # by path
     tags: dict[str, str]
-    branch: str | None  # that is checked out
-    dvc_experiment: str | None  # the name, inside `dvc exp run`
+    branch: str | None  # that it was made on
+    dvc_experiment: str | None  # the name, as a DVC experiment
     datasets: tuple[Dataset, ...] = ()
+    history: tuple[curves.Point, ...] = ()  # of metrics
+    time: int | None = None  # of its commit, milliseconds since 1970; None before there is one
+    missing: tuple[str, ...] = ()  # outputs that neither this machine's caches nor Git have
+    differing: tuple[str, ...] = ()  # files of its commit that are not those it ran with
+    stages: Mapping[str, Any] = field(default_factory=dict)  # what dvc.lock says of those that get runs of their own
 
     @property
     def shown(self) -> str:
@@ -54,89 +70,165 @@ class Trial:
         return f"{self.name} + uncommitted changes" if self.tags.get(DIRTY) == "true" else self.name
 
 
-def workspace(experiment: str) -> Trial:
+def workspace() -> Trial:
     """Return the trial that stands in the working folder.
 
     Raises:
         GitError: there is no repository, or no commit.
         TrialError: dvc.lock, metrics and model are not there, or not of one run.
+        ParamsError: params.yaml has no experiment, or wrong wishes.
     """
     commit, branch = git.head(), git.branch()
     lock = read_lock(LOCK.read_bytes() if LOCK.exists() else b"")
-    metrics = _metrics(lock)
+    here, settings = files.Here(), storage.read()
     name = os.environ.get("DVC_EXP_NAME")
     # An experiment's commit takes in every change.
     dirty = not name and _dirty(lock)
-    stored, datasets = _data(lock)
+    place = None if dirty or name else survey.read(main(here), commit).at(commit)
+    if place is not None and place.key == content_key(lock):
+        with git.objects() as objects:
+            others = committed.differing(objects, place.commit, lock)
+        return _with_model(_trial(lock, here, place, _of_place(place, exact=not others), settings))
+    baseline = os.environ.get("DVC_EXP_BASELINE_REV") or commit
     tags = {
-        KEY: content_key(lock),
-        DIGEST: models.digest(),
-        "baseline_commit": os.environ.get("DVC_EXP_BASELINE_REV") or commit,
+        "baseline_commit": baseline,
         SOURCE: commit,
         DIRTY: "true" if dirty else "false",
-        **_present({
-            "branch": branch,
-            "mlflow.source.git.branch": branch,
-            "DVC_BRANCH": branch,
-            "DVC_REPO_URL": git.origin(),
-            "mlflow.source.git.repoURL": git.origin(),
-            EXPERIMENT: name,
-            "USER": _user(),
-            "mlflow.user": _user(),
-        }),
+        **_on(branch),
+        **_by(git.author() or _user()),
+        **_present({EXPERIMENT: name, DATA_COMMIT: committed.data_commit(commit, locks.data(lock))}),
+    }
+    provisional = Place(content_key(lock), (commit,), name, baseline, branch, "", 0, None)
+    return _with_model(_trial(lock, here, provisional, tags, settings))
+
+
+def _with_model(trial: Trial) -> Trial:
+    """Return a trial of the working folder, where its model is.
+
+    Raises:
+        TrialError: it is not there.
+    """
+    if DIGEST not in trial.tags:
+        raise TrialError(f"{locks.MODEL} holds no model; `dvc repro train` makes it")
+    return trial
+
+
+def of_commit(
+    objects: git.Objects, place: Place, settings: storage.Settings, memo: committed.Memo | None = None
+) -> Trial:
+    """Return the trial of a place in Git; `memo` is what earlier calls found of the code.
+
+    Raises:
+        TrialError: its dvc.lock, params.yaml or metrics are damaged.
+    """
+    try:
+        lock = read_lock(objects.read(f"{place.commit}:./{LOCK}") or b"")
+        kept = files.Kept(objects, place.commit, lock, settings.caches)
+        others = committed.differing(objects, place.commit, lock, memo)
+        trial = _trial(lock, kept, place, _of_place(place, exact=not others), settings)
+    except UserError as error:
+        raise TrialError(f"commit {place.commit[:7]}: {error}") from None
+    return replace(trial, missing=tuple(sorted(kept.missing)), differing=tuple(others))
+
+
+def main(of: Files) -> str:
+    """Return register.branch of params.yaml: the branch that a repository's own history is on."""
+    try:
+        content = locks.load(of.read("params.yaml") or b"")
+        named = content["register"]["branch"]
+    except (TrialError, KeyError, TypeError):
+        return "main"
+    return named if isinstance(named, str) else "main"
+
+
+def _trial(
+    lock: Mapping[str, Any], of: Files, place: Place, origin: Mapping[str, str], settings: storage.Settings
+) -> Trial:
+    """Return a trial by its files, and by the tags that say where it came from."""
+    content = locks.load(of.read("params.yaml") or b"")
+    wished = wishes.of(content if isinstance(content, Mapping) else {})
+    metrics = _metrics(lock, of)
+    stored, datasets = _data(lock, of, settings)
+    tags = {
+        KEY: place.key,
+        **origin,
+        **_present({REPOSITORY: settings.origin, "mlflow.source.git.repoURL": settings.origin}),
         **stored,
-        **_libraries(),
-        **_present({"best_iteration": _best_iteration()}),
-        **_committed(commit, lock, own=not dirty and not name),
-    }  # fmt: skip
+        **_model(of),
+        **scripts.tags(of),
+        **wished.tags,
+    }
+    history = (*curves.points(of.read("reports/curves.csv") or b"", of.read("reports/folds.csv") or b""),
+               *scripts.history(of))  # fmt: skip
+    artifacts = dict(_artifacts(of))
     return Trial(
-        experiment=experiment,
-        name=name or (f"{branch}@{commit[:7]}" if branch else commit[:7]),
-        key=tags[KEY],
-        params=dict(locks.flat(locks.params(lock))),
+        experiment=wishes.experiment(content),
+        name=place.name,
+        key=place.key,
+        params=dict(locks.flat(locks.params(lock))) | scripts.params(of),
         metrics=metrics,
-        artifacts=dict(_artifacts()),
+        artifacts=artifacts,
         tags=tags,
-        branch=branch,
-        dvc_experiment=name,
+        branch=place.branch,
+        dvc_experiment=place.experiment,
         datasets=datasets,
+        history=history,
+        time=1000 * place.seconds or None,
+        stages=lock if wished.stages else {},
     )
 
 
-def _committed(head: str, lock: Mapping[str, Any], *, own: bool) -> dict[str, str]:
-    """Return what the history of HEAD says of a trial: its data's first commit, and its own where `own` asks for it."""
-    with git.objects() as objects:
-        first = history.first(objects, head, committed.has_data(locks.data(lock)))
-        found = _present({DATA_COMMIT: first})
-        if own and committed.has_key(content_key(lock))(history.lock_at(objects, head) or b""):
-            found |= commit_tags(committed.read(head))
-    return found
+def _of_place(place: Place, *, exact: bool) -> dict[str, str]:
+    """Return the tags of a committed trial that say where it came from."""
+    return {
+        COMMIT: place.commit,
+        COMMITS: " ".join(place.commits),
+        DIRTY: "false" if exact else "true",
+        **_on(place.branch),
+        **_by(place.author),
+        "commit_time": datetime.fromtimestamp(place.seconds, UTC).isoformat(),
+        **_present({
+            SOURCE: place.commit if exact else place.baseline,
+            "baseline_commit": place.baseline,
+            EXPERIMENT: place.experiment,
+            DATA_COMMIT: place.data_commit,
+            BRANCHES: " ".join(place.branches),
+            TAGS: " ".join(place.tags),
+        }),
+    }  # fmt: skip
 
 
-def commit_tags(of: committed.Committed) -> dict[str, str]:
-    """Return the tags by which a commit is known."""
-    exact = {SOURCE: of.commit, DIRTY: "false"} if of.exact else {}
-    return {COMMIT: of.commit, COMMITS: of.commit, **_present({DATA_COMMIT: of.data_commit}), **exact}
+def _on(branch: str | None) -> dict[str, str]:
+    """Return the tags of a branch: ours, MLflow's and the field's."""
+    return dict.fromkeys(("branch", "mlflow.source.git.branch", "DVC_BRANCH"), branch) if branch else {}
 
 
-def _data(lock: Mapping[str, Any]) -> tuple[dict[str, str], tuple[Dataset, ...]]:
-    """Return the tags that say which data these are and where they are kept, and the parts as datasets."""
+def _by(author: str | None) -> dict[str, str]:
+    """Return the tags of who made a trial."""
+    return dict.fromkeys(("USER", "mlflow.user"), author) if author else {}
+
+
+def _data(
+    lock: Mapping[str, Any], of: Files, settings: storage.Settings
+) -> tuple[dict[str, str], tuple[Dataset, ...]]:  # fmt: skip
+    """Return the tags that say which data and model these are and where they are kept, and the parts as datasets."""
     raw, split = locks.data(lock)
-    settings = storage.config()
-    remote = storage.remote(settings)
-    listed = storage.manifest(storage.cached(storage.caches(settings), split or ""))
-    files = inputs.hashes(listed)
-    digests = {"raw": raw, "split": split} | {part: _joined(hashes) for part, hashes in files.items()}
-    tags = _present({f"data.{name}": md5 for name, md5 in digests.items()})
-    if remote is not None:
-        places = {"raw": [raw or ""], "split": [split or ""], **files}
-        tags |= {f"storage.{name}": _places(remote, hashes) for name, hashes in places.items()}
-    ratio = _held_out(locks.params(lock).get("split", {}))
+    model = locks.out(lock, locks.MODEL)
+    listed = storage.manifest(storage.cached([*settings.caches], split or ""))
+    parts = inputs.hashes(listed)
+    digests = {"raw": raw, "split": split} | {part: _joined(hashes) for part, hashes in parts.items()}
+    tags = _present({f"data.{name}": md5 for name, md5 in digests.items()} | {"model.md5": model})
+    if settings.remote is not None:
+        places = {"raw": [raw or ""], "split": [split or ""], **parts, **({"model": [model]} if model else {})}
+        tags |= {f"storage.{name}": _places(settings.remote, hashes) for name, hashes in places.items()}
+    report = _json(of.read(f"{locks.SPLIT}/report.json"))
+    ratio = _held_out(locks.params(lock).get("split", {}), report.get("rows", {}))
     if ratio is not None:
         tags["train_test_split_ratio"] = ratio
     known = {part: digest for part, digest in digests.items() if digest}
-    origin = _present({"mlflow.source.git.repoURL": git.origin(), "dvc.md5": split})
-    return tags, tuple(inputs.read(known, files, remote, origin))
+    origin = _present({"mlflow.source.git.repoURL": settings.origin, "dvc.md5": split})
+    columns = _json(of.read(f"{locks.SPLIT}/columns.json")).get("columns", [])
+    return tags, tuple(inputs.read(columns, report.get("rows", {}), known, parts, settings.remote, origin))
 
 
 def _joined(hashes: Sequence[str]) -> str:
@@ -150,50 +242,50 @@ def _places(remote: str, hashes: Sequence[str]) -> str:
     return " ".join(urls[: max(1, _TAG // (len(urls[0]) + 1))])
 
 
-def _held_out(p: Mapping[str, Any]) -> str | None:
+def _held_out(p: Mapping[str, Any], rows: Mapping[str, int]) -> str | None:
     """Return the share of all rows that are held out for validation and test."""
     amounts = (p.get("validation", 0), p.get("test"))
     if any(isinstance(amount, int) and amount for amount in amounts):
-        rows = json.loads((tables.SPLIT / "report.json").read_text(encoding="utf-8"))["rows"]
-        return str(round(1 - rows["train"] / sum(rows.values()), 4))
+        return str(round(1 - rows["train"] / sum(rows.values()), 4)) if "train" in rows else None
     return str(round(sum(amounts), 10)) if None not in amounts else None
 
 
-def _best_iteration() -> str | None:
-    """Return the iteration that the validation rows chose, counted from 0; None where there is none to choose."""
-    chosen = json.loads((models.FOLDER / "columns.json").read_text(encoding="utf-8")).get("best_iteration")
-    return None if chosen is None else str(chosen)
+def _model(of: Files) -> dict[str, str]:
+    """Return the model's digest, the libraries that fitted it, and the iteration that the validation rows chose."""
+    manifest = of.read(f"{locks.MODEL}/manifest.json")
+    chosen = _json(of.read(f"{locks.MODEL}/columns.json")).get("best_iteration")
+    versions = _json(of.read(f"{locks.MODEL}/versions.json"))
+    return _present({
+        DIGEST: hashlib.sha256(manifest).hexdigest() if manifest is not None else None,
+        "best_iteration": None if chosen is None else str(chosen),  # counted from 0
+        **{f"library.{name}": str(version) for name, version in versions.items()},
+    })  # fmt: skip
 
 
-def _libraries() -> dict[str, str]:
-    """Return the versions of the libraries that fitted the model."""
-    versions = json.loads((models.FOLDER / "versions.json").read_text(encoding="utf-8"))
-    return {f"library.{name}": str(version) for name, version in versions.items()}
-
-
-def _metrics(lock: Mapping[str, Any]) -> dict[str, float]:
+def _metrics(lock: Mapping[str, Any], of: Files) -> dict[str, float]:
     """Return the metrics by dotted name, after checking that they are those of dvc.lock."""
-    try:
-        content = METRICS.read_bytes()
-        parts = json.loads(content)
-        found = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-    except FileNotFoundError:
-        raise TrialError(f"{METRICS} is not here; `dvc repro` makes it") from None
-    except (ValueError, AttributeError):
-        raise TrialError(f"{METRICS} is damaged; `dvc repro --force evaluate` makes it anew") from None
-    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if md5 != locks.out(lock, METRICS.as_posix()):
-        raise TrialError(f"{METRICS} is not the one of {LOCK}; `dvc repro` brings them together")
+    found: dict[str, Any] = {}
+    for path, needed in ((METRICS, True), (SCRIPT, False)):
+        content = of.read(path)
+        if content is None:
+            if needed:
+                raise TrialError(f"{path} is not here; `dvc repro` makes it")
+            continue
+        try:
+            found |= locks.flat(json.loads(content))
+        except (ValueError, AttributeError):
+            raise TrialError(f"{path} is damaged; `dvc repro --force evaluate` makes it anew") from None
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != locks.out(lock, path):
+            raise TrialError(f"{path} is not the one of {LOCK}; `dvc repro` brings them together")
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
-def _artifacts() -> Iterator[tuple[str, bytes]]:
+def _artifacts(of: Files) -> Iterator[tuple[str, bytes]]:
     """Yield the small files of a trial."""
-    paths = [*(Path(name) for name in _FILES), *sorted(p for p in _PLOTS.rglob("*") if p.is_file())]
-    for path in paths:
-        if path.exists() and path.stat().st_size <= _LARGEST:
-            content = path.read_bytes()
-            yield path.as_posix(), locks.without_register(content) if path == LOCK else content
+    for path in (*_FILES, *(path for folder in _FOLDERS for path in of.below(folder))):
+        content = of.read(path)
+        if content is not None:
+            yield path, locks.without_register(content) if path == LOCK.as_posix() else content
 
 
 def _dirty(lock: Mapping[str, Any]) -> bool:
@@ -209,6 +301,15 @@ def _dirty(lock: Mapping[str, Any]) -> bool:
 
 def _below(path: str, places: Sequence[str]) -> bool:
     return any(path == place or path.startswith(f"{place}/") for place in places)
+
+
+def _json(content: bytes | None) -> dict[str, Any]:
+    """Return what JSON says; nothing where there is none, or it is damaged."""
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _user() -> str | None:

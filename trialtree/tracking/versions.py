@@ -6,13 +6,14 @@ logged model, which the next start finds by its digest and completes.
 """
 
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages import models
 from trialtree.tracking import packages, scripted
-from trialtree.tracking.runs import Run, merged
+from trialtree.tracking.runs import Run
 from trialtree.tracking.trials import COMMIT, COMMITS, DATA_COMMIT, DIGEST, KEY, Trial
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ def register(client: "MlflowClient", name: str, trial: Trial, run: Run, *, move:
             name, f"models:/{model_id}", run_id=run.id, tags=tags, await_creation_for=0, model_id=model_id
         )
         found = _one(client, name, digest)
-    for tag, value in merged(found.tags, _commits(trial)).items():
-        if found.tags.get(tag) != value:
-            client.set_model_version_tag(name, str(found.version), tag, value)
+    for tag, value in lacking(found.tags, trial).items():
+        client.set_model_version_tag(name, str(found.version), tag, value)
     if move and _ALIASED not in found.tags:
         _alias(client, name, found.version)
     return Version(name, str(found.version), aliases(client, name, found.version), new)
@@ -71,6 +71,27 @@ def _commits(trial: Trial) -> dict[str, str]:
     if COMMIT not in trial.tags:
         return {}
     return {tag: trial.tags[tag] for tag in (COMMIT, COMMITS, DATA_COMMIT) if tag in trial.tags}
+
+
+def lacking(had: Mapping[str, str], trial: Trial) -> dict[str, str]:
+    """Return the tags of a trial's commit that a version has not; it keeps the first commit that it had."""
+    wanted = _commits(trial)
+    if COMMIT in had and COMMITS in wanted:
+        commits = dict.fromkeys([*had.get(COMMITS, "").split(), *wanted[COMMITS].split()])
+        wanted = {**wanted, COMMIT: had[COMMIT], COMMITS: " ".join(commits)}
+    return {tag: value for tag, value in wanted.items() if had.get(tag) != value}
+
+
+def add_commit(client: "MlflowClient", found: Sequence[Any], trial: Trial) -> Iterator[tuple[Any, bool]]:
+    """Add a trial's commit to those of some versions that hold its model; yield each, and whether that was new."""
+    for version in found:
+        same = DIGEST in trial.tags and version.tags.get(DIGEST) == trial.tags[DIGEST]
+        if same or version.tags.get(KEY) == trial.key:
+            missing = lacking(version.tags, trial)
+            for tag, value in missing.items():
+                client.set_model_version_tag(version.name, version.version, tag, value)
+            version.tags.update(missing)
+            yield version, bool(missing)
 
 
 def aliases(client: "MlflowClient", name: str, number: Any) -> list[str]:

@@ -1,0 +1,232 @@
+"""Every trial that Git holds becomes one run of MLflow, and a store that was lost is made again from them."""
+
+import hashlib
+import json
+import multiprocessing
+import re
+import shutil
+import sqlite3
+from contextlib import chdir, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import many
+from tests.conftest import Repo
+from trialtree.tracking import stores
+
+Dump = dict[str, dict[str, Any]]
+
+
+def dump(repo: Repo, uri: str | None = None) -> Dump:
+    """Return all that MLflow has of the trials, by the name of their runs; times and the ids of runs are left out."""
+    with chdir(repo.path):
+        store = stores.Store(uri, repo.path) if uri else stores.find()
+        with store.opened() as client:
+            experiments = {e.experiment_id: e.name for e in client.search_experiments()}
+            runs = client.search_runs([*experiments], max_results=10_000)
+            names = {run.info.run_id: run.info.run_name for run in runs}
+            assert len({*names.values()}) == len(names)
+            return {
+                run.info.run_name: {
+                    "experiment": experiments[run.info.experiment_id],
+                    "status": run.info.status,
+                    "params": run.data.params,
+                    "tags": {
+                        name: names[value] if name == "mlflow.parentRunId" else value
+                        for name, value in run.data.tags.items()
+                    },
+                    "points": {
+                        name: sorted((p.step, repr(p.value)) for p in client.get_metric_history(run.info.run_id, name))
+                        for name in run.data.metrics
+                    },
+                    "inputs": sorted(
+                        (i.dataset.name, i.dataset.digest, i.dataset.source, i.dataset.profile, i.tags[0].value)
+                        for i in (run.inputs.dataset_inputs if run.inputs else ())
+                    ),
+                    "files": files(run.info.artifact_uri),
+                }
+                for run in runs
+            }
+
+
+def files(address: str) -> dict[str, str]:
+    """Return the hash of each file of a run in the embedded store."""
+    folder = Path(address.removeprefix("file://"))
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*")) if path.is_file()
+    }  # fmt: skip
+
+
+def lost(repo: Repo) -> None:
+    """Delete the whole store."""
+    for path in repo.path.glob("mlflow.db*"):
+        path.unlink()
+    shutil.rmtree(repo.path / "mlartifacts")
+
+
+def set_c(value: float) -> str:
+    return f"train.hyperparameters.C={value}"
+
+
+@pytest.mark.slow
+def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: Repo, tmp_path: Path) -> None:
+    ran.git("init", "-q", "--bare", "-b", "main", str(tmp_path / "team.git"))
+    ran.git("remote", "add", "origin", str(tmp_path / "team.git"))
+    ran.dvc("remote", "add", "-d", "store", str(tmp_path / "objects"))
+    ran.commit("Name the remote")
+    ran.git("push", "-q", "-u", "origin", "main")
+    ran.dvc("push", "-q")
+    # A colleague's experiment, pulled.
+    colleague = Repo(tmp_path / "colleague", ran.env)
+    ran.git("clone", "-q", str(tmp_path / "team.git"), str(colleague.path))
+    colleague.dvc("pull", "-q")
+    colleague.dvc("exp", "run", "--temp", "--name", "colleagues", "-S", set_c(0.1), "evaluate")
+    colleague.dvc("exp", "push", "origin", "colleagues")
+    ran.dvc("exp", "pull", "origin", "colleagues")
+    # By hand, on a branch, as experiments in the workspace and elsewhere, from the queue, merged and tagged.
+    ran.run("trialtree", "start", "soft", "-S", set_c(0.5))
+    ran.run("trialtree", "run")
+    ran.git("switch", "-q", "main")
+    ran.dvc("checkout", "-q")
+    ran.dvc("exp", "run", "--name", "here", "-S", set_c(0.2))
+    ran.git("restore", ".")
+    ran.dvc("checkout", "-q")
+    ran.dvc("exp", "run", "--temp", "--name", "elsewhere", "-S", set_c(0.3))
+    ran.dvc("exp", "run", "--queue", "--name", "queued", "-S", set_c(0.4))
+    ran.dvc("exp", "run", "--run-all")
+    ran.git("merge", "-q", "--ff-only", "soft")
+    ran.git("tag", "-a", "v1", "-m", "First")
+    many.experiments(ran, 23)
+    # One that no commit holds.
+    ran.params({"train.hyperparameters.C": 7.0})
+    ran.dvc("repro")
+    ran.git("restore", ".")
+    ran.dvc("checkout", "-q")
+    said = ran.run("trialtree", "track", "--all").stdout.splitlines()
+    assert said[0].startswith("30 trials in MLflow at sqlite:")
+    assert re.fullmatch(r"1 run of trials that no commit holds, .*: main@[0-9a-f]{7} \([0-9a-f]{8}\)", said[-1])
+    before = dump(ran)
+    (dirty,) = (name for name, run in before.items() if run["tags"].get("dirty") == "true")
+    lost(ran)
+    assert ran.run("trialtree", "track", "--all").stdout.splitlines()[0].endswith(" 30 new, 0 brought up to date")
+    after = dump(ran)
+    del before[dirty]
+    assert after.keys() == before.keys()
+    for name, run in before.items():
+        assert after[name] == run, name
+    kinds = [run["tags"].get("trialtree.kind") for run in after.values()]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {None: 30, "branch": 1, "experiments": 1}
+    assert ran.run("trialtree", "track", "--all").stdout.splitlines()[0] == (
+        f"30 trials: all are in MLflow at sqlite:///{ran.path}/mlflow.db"
+    )
+    assert dump(ran) == after
+
+
+def test_a_tag_that_moves_is_updated_and_never_doubled(ran: Repo) -> None:
+    many.experiments(ran, 2)
+    first = ran.git("rev-parse", "HEAD")
+    ran.git("tag", "best")
+    ran.run("trialtree", "track", "--all")
+    before = dump(ran)
+    assert before[f"main@{first[:7]}"]["tags"]["git.tags"] == "best"
+    ran.git("tag", "-f", "best", "refs/exps/" + ran.git("for-each-ref", "--format=%(refname)", "refs/exps").split()[0][10:])
+    said = ran.run("trialtree", "track", "--all").stdout
+    assert said.startswith(f"3 trials in MLflow at sqlite:///{ran.path}/mlflow.db: 0 new, 2 brought up to date\n")
+    after = dump(ran)
+    assert after.keys() == before.keys()
+    assert "git.tags" not in after[f"main@{first[:7]}"]["tags"]
+    assert [name for name, run in after.items() if run["tags"].get("git.tags") == "best"] == ["exp-00000"]
+
+
+def test_outputs_that_are_not_on_this_machine_are_said_and_added_when_they_come(ran: Repo, tmp_path: Path) -> None:
+    ran.dvc("remote", "add", "-d", "store", str(tmp_path / "objects"))
+    ran.commit("Name the remote")
+    ran.dvc("push", "-q")
+    ran.run("trialtree", "track", "--all")
+    before = dump(ran)
+    lost(ran)
+    shutil.rmtree(ran.path / ".dvc/cache")
+    said = ran.run("trialtree", "track", "--all").stdout.splitlines()
+    assert said[1] == (
+        "not in DVC's cache here, so missing from some runs: data/split, models/model, reports/curves.csv, "
+        "reports/data.json; `dvc fetch --all-commits` brings what the remote has, and `trialtree track --all` adds it"
+    )
+    ran.dvc("fetch", "-q", "--all-commits")
+    ran.run("trialtree", "track", "--all")
+    assert dump(ran) == before
+
+
+def test_a_damaged_trial_is_said_and_the_others_are_published(ran: Repo) -> None:
+    many.experiments(ran, 2)
+    (ran.path / "reports/metrics.json").write_text("{", encoding="utf-8")
+    bad = ran.commit("Break the metrics")
+    ran.params({"evaluate.metrics": ["accuracy"]})
+    ran.dvc("repro", "evaluate")
+    ran.commit("Mend them")
+    ran.git("checkout", "-q", bad)
+    said = ran.run("trialtree", "track", "--all").stdout.splitlines()
+    assert said[0].endswith("4 new, 0 brought up to date")
+
+
+def test_description_and_tags_of_params_are_those_of_the_run(ran: Repo) -> None:
+    ran.params({"description": "A first look: ü", "tags": {"team": "pricing", "round": 2}})
+    ran.commit("Describe it")
+    ran.params({"train.hyperparameters.C": 0.5})
+    ran.run("trialtree", "run")
+    name = f"main@{ran.git('rev-parse', '--short=7', 'HEAD')}"
+    tags = dump(ran)[name]["tags"]
+    assert (tags["mlflow.note.content"], tags["team"], tags["round"]) == ("A first look: ü", "pricing", "2")
+    ran.params({"tags.branch": "x"})
+    assert ran.run("trialtree", "check", check=False).stderr == (
+        "params.yaml: tags.branch: is a tag that trialtree sets itself; take another name\n"
+    )
+    ran.params({"tags": "pricing", "description": 5})
+    assert ran.run("trialtree", "track", check=False).returncode == 0  # what HEAD holds
+    assert "params.yaml: tags: must be a mapping of names to values" in ran.run("trialtree", "check", check=False).stderr
+
+
+def test_stages_get_runs_of_their_own_where_params_ask_for_them(ran: Repo) -> None:
+    ran.params({"tracking": {"stages": True}, "train.hyperparameters.C": 0.5})
+    ran.run("trialtree", "run")
+    ran.run("trialtree", "track", "--all")
+    found = dump(ran)
+    lock = (ran.path / "dvc.lock").read_text(encoding="utf-8")
+    name = f"main@{ran.git('rev-parse', '--short=7', 'HEAD')}"
+    stages = {run: of["tags"] for run, of in found.items() if of["tags"].get("trialtree.kind") == "stage"}
+    assert sorted(stages) == ["evaluate", "fetch", "split", "train"]
+    assert {of["mlflow.parentRunId"] for of in stages.values()} == {name}
+    assert stages["split"]["in.data/raw.parquet"] == stages["fetch"]["out.data/raw.parquet"]
+    assert f"md5: {stages['split']['out.data/split']}" in lock
+    assert stages["train"]["param.train.hyperparameters.C"] == "0.5"
+
+
+def publish_all(path: str, uri: str, env: dict[str, str], barrier: Any) -> None:
+    """Publish every trial of a clone, at the same moment as others do."""
+    repo = Repo(Path(path), {**env, "MLFLOW_TRACKING_URI": uri})
+    barrier.wait()
+    repo.run("trialtree", "track", "--all")
+
+
+@pytest.mark.slow
+def test_four_processes_that_publish_the_same_trials_make_each_once(ran: Repo, postgresql: str, tmp_path: Path) -> None:
+    many.experiments(ran, 99)
+    clones = []
+    for number in range(4):
+        shutil.copytree(ran.path, tmp_path / f"clone{number}", symlinks=True)
+        clones.append(str(tmp_path / f"clone{number}"))
+    ran.run("trialtree", "track", MLFLOW_TRACKING_URI=postgresql)
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(4)
+    processes = [spawn.Process(target=publish_all, args=(c, postgresql, dict(ran.env), barrier)) for c in clones]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    found = dump(ran, postgresql)
+    trials = [name for name, run in found.items() if "trialtree.kind" not in run["tags"]]
+    assert len(trials) == 100
+    assert len(found) == 101  # and the parent of the experiments

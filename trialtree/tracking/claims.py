@@ -1,0 +1,65 @@
+"""Keep other machines from publishing the same trial to a shared database at the same moment."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@contextmanager
+def alone(client: "MlflowClient", name: str, *, embedded: bool) -> Iterator[bool]:
+    """Be the only one who publishes what has this name, and yield whether that is certain.
+
+    It is for the repository's own store, whose lock is held, and for PostgreSQL,
+    whose lock ends with the connection, however that ends.
+    """
+    engine = database(client)
+    if embedded or engine is None or engine.dialect.name != "postgresql":
+        yield embedded
+    else:
+        from sqlalchemy import text
+
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
+            try:
+                yield True
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": number})
+
+
+def database(client: "MlflowClient") -> Any:
+    """Return SQLAlchemy's engine of a store that is a database; None for a server."""
+    store = client._tracking_client.store  # the pinned version's; without it there is only the way through a server
+    return getattr(store, "engine", None)
+
+
+@contextmanager
+def in_bulk(client: "MlflowClient") -> Iterator[None]:
+    """Let sqlite write without waiting for the disk at each step; what a power cut may lose, the next call adds."""
+    from sqlalchemy import event
+    from sqlalchemy.exc import OperationalError
+
+    engine = database(client)
+    if engine is None or engine.dialect.name != "sqlite":
+        yield
+        return
+
+    def begin(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    event.listen(engine, "connect", begin)
+    engine.dispose()
+    try:
+        yield
+    finally:
+        event.remove(engine, "connect", begin)
+        engine.dispose()
+        client._get_registry_client().store.engine.dispose()
+        # Refused while somebody looks at the store, which then stays as it is until the next time.
+        with suppress(OperationalError), engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode = DELETE")

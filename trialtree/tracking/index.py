@@ -1,0 +1,95 @@
+"""Which runs of trials a store has, told quickly: of a thousand in less time than MLflow takes to be imported."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trialtree.tracking import artifacts
+from trialtree.tracking.stores import Store
+from trialtree.tracking.trials import COMMITS, EXPERIMENT, KEY, REPOSITORY
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+STATE = "trialtree.state"  # tag: what Git said of a trial when all of it was published
+KIND = "trialtree.kind"  # tag of runs that are no trials: branch, sweep, stage
+GROUP = "trialtree.group"  # tag of a parent: which trials are below it
+PARENT = "mlflow.parentRunId"
+_TAGS = (KEY, COMMITS, EXPERIMENT, STATE, KIND, GROUP, PARENT, REPOSITORY)
+_DATABASES = ("sqlite", "postgresql", "mysql")
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run of a store, by its tags."""
+
+    id: str
+    name: str
+    experiment_id: str
+    tags: Mapping[str, str]
+    whole: bool  # whether its files are there, as far as can be told without asking a server
+
+    @property
+    def key(self) -> str | None:
+        """The content key of its trial."""
+        return self.tags.get(KEY)
+
+    @property
+    def commits(self) -> list[str]:
+        """The commits of its trial."""
+        return self.tags.get(COMMITS, "").split()
+
+    @property
+    def experiment(self) -> str | None:
+        """The name of the DVC experiment that its trial is."""
+        return self.tags.get(EXPERIMENT)
+
+
+def quickly(store: Store) -> list[Known] | None:
+    """Return the runs of a store that is a database, without MLflow; None where that cannot be done."""
+    if store.uri.partition(":")[0].partition("+")[0] not in _DATABASES:
+        return None
+    if store.embedded and not store.exists:
+        return []
+    from sqlalchemy import column, create_engine, select, table
+    from sqlalchemy.exc import SQLAlchemyError
+
+    runs = table("runs", *map(column, ("run_uuid", "name", "experiment_id", "artifact_uri", "lifecycle_stage")))
+    logged = table("tags", *map(column, ("run_uuid", "key", "value")))
+    try:
+        engine = create_engine(store.uri)
+        with engine.connect() as connection:
+            active = connection.execute(select(runs).where(runs.c.lifecycle_stage == "active")).all()
+            rows = connection.execute(select(logged).where(logged.c.key.in_(_TAGS))).all()
+        engine.dispose()
+    except (SQLAlchemyError, ImportError):
+        return None
+    tags: dict[str, dict[str, str]] = {}
+    for run_id, name, value in rows:
+        tags.setdefault(run_id, {})[name] = value
+    return [
+        Known(run_id, name or "", str(experiment_id), tags.get(run_id, {}), _there(address))
+        for run_id, name, experiment_id, address, _ in active
+    ]
+
+
+def slowly(client: "MlflowClient", experiments: Iterable[str] | None = None) -> list[Known]:
+    """Return the runs of any store, of all experiments or of those of these names."""
+    named = {e.name: e.experiment_id for e in client.search_experiments()}
+    ids = [named[name] for name in (experiments or named) if name in named]
+    found: list[Known] = []
+    token: str | None = None
+    while ids and token != "":
+        page: Any = client.search_runs(ids, f"tags.`{KEY}` != ''", max_results=_PAGE, page_token=token)
+        found += [
+            Known(run.info.run_id, run.info.run_name, run.info.experiment_id, run.data.tags, whole=True) for run in page
+        ]
+        token = page.token or ""
+    return found
+
+
+def _there(address: str | None) -> bool:
+    """Say whether a run's files are there; of those elsewhere, that is believed."""
+    folder = artifacts.local(address or "")
+    return folder is None or folder.is_dir()

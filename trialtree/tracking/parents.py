@@ -1,0 +1,93 @@
+"""Parent runs: the trials of a branch, and the DVC experiments of a baseline, nested below one run each.
+
+A trial alone needs no parent, and gets none.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trialtree.tracking import claims
+from trialtree.tracking.index import GROUP, KIND, PARENT, Known
+from trialtree.tracking.survey import Place
+from trialtree.tracking.trials import REPOSITORY
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_FEWEST = 2  # trials that make a group
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that belong together."""
+
+    kind: str  # branch, experiments
+    id: str
+    name: str
+    trials: tuple[Place, ...]
+    repository: str | None  # the address of Git's remote
+
+
+def groups(places: Iterable[Place], repository: str | None) -> list[Group]:
+    """Return the groups of a repository's trials."""
+    found: dict[tuple[str, str], list[Place]] = {}
+    for place in places:
+        if place.experiment and place.baseline:
+            found.setdefault(("experiments", place.baseline), []).append(place)
+        elif place.branch:
+            found.setdefault(("branch", place.branch), []).append(place)
+    of = f" of {repository}" if repository else ""  # several repositories may share a server
+    return [
+        Group(kind, f"{kind} {name}{of}".replace("'", ""), _name(kind, name, trials[0]), tuple(trials), repository)
+        for (kind, name), trials in found.items()
+        if len(trials) >= _FEWEST
+    ]
+
+
+def _name(kind: str, name: str, first: Place) -> str:
+    """Return the name of a group's run."""
+    if kind == "branch":
+        return name
+    return f"experiments on {first.branch}@{name[:7]}" if first.branch else f"experiments on {name[:7]}"
+
+
+def lacking(wanted: Sequence[Group], runs: Mapping[Place, Known], known: Iterable[Known]) -> bool:
+    """Say whether a trial is not below the run of its group, of the trials that have a run."""
+    there = {(run.tags[GROUP], run.experiment_id): run.id for run in known if GROUP in run.tags}
+    return any(
+        runs[place].tags.get(PARENT) != there.get((group.id, runs[place].experiment_id), "")
+        for group in wanted
+        for place in group.trials
+        if place in runs
+    )
+
+
+def nest(
+    client: "MlflowClient", wanted: Sequence[Group], runs: Mapping[Place, Known], *, embedded: bool
+) -> None:  # fmt: skip
+    """Make the runs of groups, and put the runs of their trials below them."""
+    for group in wanted:
+        below: dict[str, list[Place]] = {}
+        for place in group.trials:
+            if place in runs:
+                below.setdefault(runs[place].experiment_id, []).append(place)
+        for experiment_id, places in below.items():
+            with claims.alone(client, group.id, embedded=embedded):
+                parent = _made(client, group, experiment_id, places)
+            for place in places:
+                if runs[place].tags.get(PARENT) != parent:
+                    client.set_tag(runs[place].id, PARENT, parent)
+
+
+def _made(client: "MlflowClient", group: Group, experiment_id: str, places: Sequence[Place]) -> str:
+    """Return the run of a group, made unless it is there."""
+    made_first = ["attributes.start_time ASC"]
+    found = client.search_runs([experiment_id], f"tags.`{GROUP}` = '{group.id}'", order_by=made_first)
+    if found:
+        return str(found[0].info.run_id)
+    tags = {GROUP: group.id, KIND: group.kind, **({REPOSITORY: group.repository} if group.repository else {})}
+    times = [1000 * place.seconds for place in places]
+    made = client.create_run(experiment_id, start_time=min(times), tags=tags, run_name=group.name)
+    client.set_terminated(made.info.run_id, end_time=max(times))
+    return str(made.info.run_id)

@@ -1,0 +1,118 @@
+"""Publish trials of commits one after another, through one open store."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stages import progress
+from trialtree.tracking import committed, git, parents, storage, trials, versions
+from trialtree.tracking.index import STATE, Known
+from trialtree.tracking.locks import TrialError
+from trialtree.tracking.runs import Run, publish
+from trialtree.tracking.stores import Store
+from trialtree.tracking.survey import Place
+from trialtree.tracking.trials import KEY, Trial
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_FORM = 1  # of what is published: another one publishes all anew
+
+
+def state(place: Place, settings: storage.Settings) -> str:
+    """Return a digest of all that Git and the settings say of a trial: equal, the run is as it is to be."""
+    said = [_FORM, vars(place), settings.remote, settings.origin]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Runs:
+    """The runs of a store by the trials that they are of."""
+
+    def __init__(self, known: Iterable[Known]) -> None:
+        self._by_name: dict[tuple[str | None, str | None], Known] = {}
+        self._by_commit: dict[str, list[Known]] = {}
+        for run in known:
+            if run.key:
+                self._by_name[run.key, run.experiment] = run
+                for commit in run.commits:
+                    self._by_commit.setdefault(commit, []).append(run)
+
+    def of(self, place: Place) -> Known | None:
+        """Return the run of a trial."""
+        named = self._by_name.get((place.key, place.experiment))
+        return named or next((run for run in self._by_commit.get(place.commit, ()) if run.key == place.key), None)
+
+
+@dataclass
+class Publisher:
+    """Publishes trials of commits, one after another."""
+
+    client: "MlflowClient"
+    store: Store
+    objects: git.Objects
+    known: Sequence[Known] | None = None  # the runs of the store; None asks it for each trial
+    settings: storage.Settings = field(default_factory=storage.read)
+    done: dict[Place, Known] = field(default_factory=dict)
+    _memo: committed.Memo = field(default_factory=dict)
+    _listed: list[Any] | None = None
+
+    def __post_init__(self) -> None:
+        self._runs = Runs(self.known or ())
+
+    def publish(self, place: Place) -> tuple[Trial, Run]:
+        """Publish the trial of a commit."""
+        trial = trials.of_commit(self.objects, place, self.settings, self._memo)
+        last = {} if trial.missing else {STATE: state(place, self.settings)}
+        known = self._runs.of(place)
+        unknown = self.known is not None and known is None
+        run = publish(trial, self.client, self.store.artifacts, unknown=unknown, tags=last)
+        tags = dict(known.tags) if known else {KEY: place.key}
+        self.done[place] = Known(run.id, run.name, run.experiment_id, tags, whole=True)
+        return trial, run
+
+    def all(self, places: Sequence[Place], total: int) -> Iterator[str]:
+        """Publish trials, and yield what to print; one that cannot be read is said and left."""
+        made = changed = 0
+        said: list[str] = []
+        gaps: dict[str, int] = {}
+        with progress.step("publish", len(places), "trials") as report:
+            for number, place in enumerate(places, start=1):
+                try:
+                    trial, run = self.publish(place)
+                    for _ in self.versions(trial, place.commit):
+                        pass
+                except TrialError as error:
+                    said.append(f"left out: {error}")
+                else:
+                    made, changed = made + run.made, changed + run.changed
+                    for path in trial.missing:
+                        gaps[path] = gaps.get(path, 0) + 1
+                report(number)
+        yield f"{count(total, 'trial')} in MLflow at {self.store.shown}: {made} new, {changed} brought up to date"
+        yield from said
+        if gaps:
+            named = ", ".join(sorted(gaps)[:4])
+            yield (
+                f"not in DVC's cache here, so missing from some runs: {named}; "
+                "`dvc fetch --all-commits` brings what the remote has, and `trialtree track --all` adds it"
+            )
+
+    def versions(self, trial: Trial, commit: str) -> Iterator[str]:
+        """Add the commit to the model versions that hold the trial's model, and yield what to print."""
+        if self._listed is None:
+            self._listed = list(self.client.search_model_versions("", max_results=10_000))
+        for version, new in versions.add_commit(self.client, self._listed, trial):
+            yield f"commit {commit[:7]} is {'added' if new else 'known'} to {version.name} version {version.version}"
+
+    def nest(self, wanted: Sequence[parents.Group]) -> None:
+        """Put the runs of trials below those of their groups."""
+        runs = {place: run for group in wanted for place in group.trials if (run := self._runs.of(place))} | self.done
+        embedded = self.store.artifacts is not None
+        parents.nest(self.client, wanted, runs, embedded=embedded)
+
+
+def count(number: int, what: str) -> str:
+    """Return `1 trial`, `1,000 trials`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,171 @@
+"""Which trials the repository holds: every commit that brings one in, on branches, tags and as DVC experiments.
+
+A trial is told by its content and, where it is a DVC experiment, by that: two
+experiments of equal content are two trials.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from trialtree.tracking import git, keys, refs
+from trialtree.tracking.keys import Key
+from trialtree.tracking.locks import LOCK
+from trialtree.tracking.refs import Refs
+
+TRAILER = "Trial-Branch"  # of a commit's message: the branch that `trialtree run` made it on
+
+
+@dataclass(frozen=True)
+class Place:
+    """A trial's place in Git."""
+
+    key: str
+    commits: tuple[str, ...]  # that brought it in, the first one first
+    experiment: str | None  # its name as a DVC experiment
+    baseline: str | None  # the commit that it was made at
+    branch: str | None  # that it was made on
+    author: str
+    seconds: int  # time of the first commit, since 1970
+    data_commit: str | None  # the first one that has its data; None where a shallow clone has lost it
+    branches: tuple[str, ...] = ()  # whose last trial it is
+    tags: tuple[str, ...] = ()  # of Git, that stand at it
+
+    @property
+    def commit(self) -> str:
+        """The trial's own commit."""
+        return self.commits[0]
+
+    @property
+    def name(self) -> str:
+        """The name of its run: the experiment's, or branch and commit."""
+        short = self.commit[:7]
+        return self.experiment or (f"{self.branch}@{short}" if self.branch else short)
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """A commit as Git has it."""
+
+    author: str
+    seconds: int
+    parents: Sequence[str]
+    branch: str | None  # of its message's trailer
+
+
+@dataclass
+class Survey:
+    """The trials of the repository at one moment; `main` is the branch whose own history comes first."""
+
+    refs: Refs
+    main: str = "main"
+    _commits: dict[str, _Commit] = field(default_factory=dict)
+
+    @cached_property
+    def _changes(self) -> dict[str, list[str]]:
+        """The commits that change dvc.lock, the newest first, each with those of them before it."""
+        return refs.descent(self.refs.tips, f"./{LOCK}")
+
+    @cached_property
+    def _keys(self) -> dict[str, Key]:
+        return keys.of_commits(dict.fromkeys([*self._changes, *self.refs.tips]))
+
+    @cached_property
+    def _branch_of(self) -> Mapping[str, str]:
+        return self.refs.branch_of(self.main)
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """Every trial, the first made first."""
+        brought: dict[tuple[str, str | None], list[str]] = {}
+        for commit in reversed([*self._experiments_alone, *self._changes]):
+            key = self._keys[commit].trial
+            if key is None:
+                continue
+            names = self.refs.experiments.get(commit)
+            before = {self._keys[parent].trial for parent in self._changes.get(commit, ())}
+            if names or key not in before:
+                brought.setdefault((key, min(names) if names else None), []).append(commit)
+        with git.objects() as objects:
+            for commits in brought.values():
+                for commit in commits:
+                    self._commits[commit] = _read(objects.read(commit) or b"")
+        found = [self._place(key, name, commits) for (key, name), commits in brought.items()]
+        return sorted(found, key=lambda place: (place.seconds, place.commit))
+
+    @property
+    def _experiments_alone(self) -> list[str]:
+        """The experiments that left dvc.lock as their baseline has it."""
+        return [commit for commit in self.refs.experiments if commit not in self._changes]
+
+    def _place(self, key: str, name: str | None, commits: list[str]) -> Place:
+        """Return the place of a trial."""
+        ordered = tuple(sorted(commits, key=lambda commit: (self._commits[commit].seconds, commits.index(commit))))
+        first = ordered[0]
+        commit = self._commits[first]
+        parent = next(iter(commit.parents), None)
+        baseline = self.refs.experiments[first][name] if name else parent
+        branch = commit.branch or self._branch_of.get((baseline if name else first) or "")
+        here = self._standing.get(first if name else key, ((), ()))
+        return Place(
+            key, ordered, name, baseline, branch, commit.author, commit.seconds, self._data_commit(first), *here
+        )
+
+    @cached_property
+    def _standing(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The branches and the tags that stand at a trial, by its key; at an experiment, by its commit."""
+        found: dict[str, tuple[list[str], list[str]]] = {}
+        for kind, named in enumerate((self.refs.branches, self.refs.tags)):
+            for name, commit in named.items():
+                at = commit if commit in self.refs.experiments else self._keys[commit].trial
+                if at is not None:
+                    found.setdefault(at, ([], []))[kind].append(name)
+        return {key: (tuple(sorted(branches)), tuple(sorted(tags))) for key, (branches, tags) in found.items()}
+
+    def _data_commit(self, commit: str) -> str | None:
+        """Return the first commit that had the data of a commit, going back as long as they are there."""
+        data = (self._keys[commit].raw, self._keys[commit].split)
+        at = commit if commit in self._changes else self._changed_before(commit)
+        while at is not None:
+            before = [p for p in self._changes[at] if (self._keys[p].raw, self._keys[p].split) == data]
+            if not before:
+                break
+            at = before[0]
+        return None if at in self._cut else at
+
+    def _changed_before(self, commit: str) -> str | None:
+        """Return the last commit before one that changed dvc.lock."""
+        return next(iter(refs.descent([commit], f"./{LOCK}")), None)
+
+    @cached_property
+    def _cut(self) -> frozenset[str]:
+        return frozenset(refs.cut())
+
+    def at(self, commit: str) -> Place | None:
+        """Return the trial that a commit holds; None where it holds none."""
+        key = self._keys[commit].trial if commit in self._keys else keys.of_commits([commit])[commit].trial
+        names = self.refs.experiments.get(commit)
+        name = min(names) if names else None
+        found = (place for place in self.places if (place.key, place.experiment) == (key, name))
+        return next(found, None) if key else None
+
+
+def read(main: str, *others: str) -> Survey:
+    """Return the trials of the repository; `others` are commits that count though no reference leads to them.
+
+    Raises:
+        GitError: there is no git.
+    """
+    return Survey(refs.read(*others), main)
+
+
+def _read(content: bytes) -> _Commit:
+    """Return what a commit object says."""
+    head, _, message = content.decode(errors="replace").partition("\n\n")
+    fields = [line.split(" ", 1) for line in head.splitlines() if " " in line]
+    parents = [value for name, value in fields if name == "parent"]
+    named = dict(reversed(fields))
+    trailers = (line.partition(": ") for line in message.rpartition("\n\n")[2].splitlines())
+    branch = next((value.strip() for name, _, value in trailers if name == TRAILER), None)
+    seconds = int(named["committer"].rsplit(" ", 2)[1])
+    return _Commit(named["author"].rpartition(" <")[0], seconds, parents, branch)
