@@ -43,6 +43,7 @@ class Case:
     confusion: list[list[int]] | None = None
     rows: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # part -> rows, files
     quick: bool = False
+    files: tuple[str, ...] = ()  # beside the example's params.yaml, that it needs too
 
 
 def iris() -> Iterator[Case]:
@@ -147,9 +148,29 @@ def courses() -> Iterator[Case]:
         )
 
 
+def of_scripts() -> Iterator[Case]:
+    """Training scripts in the manner of Azure's article and of SageMaker's script mode, unmodified."""
+    yield Case(
+        "iris, Azure-like script",
+        "examples/azure-iris/params.yaml",
+        files=("dvc.yaml", "train_iris.py"),
+        figures={"script.Accuracy": (0.9736842105263158, 0), "test.accuracy": (0.9736842105263158, 0)},
+        confusion=[[13, 0, 0], [0, 15, 1], [0, 0, 9]],
+        quick=True,
+    )
+    yield Case(
+        "California single, script in SageMaker's manner, learning rate 0.1, seed 0",
+        "examples/sagemaker-script/params.yaml",
+        ("california_housing/cal_housing.data",),
+        files=("dvc.yaml", "train_california.py"),
+        figures={"script.median-AE": (0.1831, 5e-5), "validation.ae_p50": (0.1831, 5e-5), "test.r2": (0.8483, 5e-5)},
+        quick=True,
+    )
+
+
 def cases() -> list[Case]:
     """Every case."""
-    return [*iris(), *california(), *courses(), *raw()]
+    return [*iris(), *california(), *courses(), *raw(), *of_scripts()]
 
 
 def run(case: Case, repo: Repo) -> dict[str, Any]:
@@ -175,6 +196,8 @@ def raw() -> Iterator[Case]:
 def prepare(case: Case, repo: Repo) -> None:
     """Make a repository the case's."""
     (repo.path / "params.yaml").write_text((PROJECT / case.example).read_text(encoding="utf-8"), encoding="utf-8")
+    for name in case.files:
+        (repo.path / name).write_bytes((PROJECT / case.example).with_name(name).read_bytes())
     if case.tables:
         repo.run("trialtree", "data", "add", *(str(SHARED / table) for table in case.tables))
     repo.params(case.changes)
@@ -185,6 +208,7 @@ def outcome(repo: Repo) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     parts = json.loads((repo.path / "reports/metrics.json").read_text(encoding="utf-8"))
+    parts |= json.loads((repo.path / "reports/script.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = {
         f"{part}.{name}": value for part, metrics in parts.items() for name, value in metrics.items()
     }

@@ -42,7 +42,7 @@ def run(main: Callable[[], None], streams: bool = False) -> None:
         elif not {"joblib", "mlflow"} & set(sys.modules) and _flush():
             os._exit(0)
     except UserError as error:
-        _stop(str(error), 1)
+        _stop(str(error), error.status)
     except MemoryError:
         _stop("out of memory: the table and the model do not fit; take fewer rows or columns", 1)
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from stages import command, fitting, folding, memory, models, params, plots, predictions, scores, tables, targets
 from stages.batches import Part
-from stages.files import replacing_folder, write_csv, write_json
+from stages.files import replacing, replacing_folder, write_csv, write_json
 from stages.models import Label, Model
 from stages.params import PATH, ParamsError
 from stages.tables import Columns, DataError
@@ -66,6 +66,8 @@ class EvaluateParams(params.Section):
     positive: bool | int | float | str | None = None  # of two labels the one that precision is of; default the last
     cross_validation: CrossValidation | None = None
     learning_curve: Annotated[LearningCurve | None, BeforeValidator(_defaults_if_true)] = None
+    labels: Annotated[list[str | int | float], Field(min_length=2)] | None = None  # that a script's classes 0, 1, mean
+    allow_pickle: bool = False  # load a script's model from a pickle, which runs the code in it
 
 
 def chosen(p: EvaluateParams, model: Model) -> list[str]:
@@ -97,6 +99,8 @@ def on_train(
     """
     if p.cross_validation is None and p.learning_curve is None:
         return [], [], []
+    if models.by_script():
+        return [], [], ["neither cross-validation nor a learning curve: only the script itself can fit its model again"]
 
     def trial(some: "pa.Table", held: Sequence["pa.Table"]) -> list[dict[str, float]]:
         fitted = fitting.fit(model.recipe, columns, some).model
@@ -157,10 +161,46 @@ def shown(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join("".join([line[0].ljust(width), *(f"{cell:>12}" for cell in line[1:])]).rstrip() for line in lines)
 
 
+def _of_script(p: EvaluateParams, columns: Columns) -> tuple[Model, list[str]] | None:
+    """Return a script's model over the split's rows, and notes on it; None, after saying why, where there is none."""
+    from stages import adapting, foreign
+
+    try:
+        return adapting.load(columns, p.labels, p.allow_pickle)
+    except foreign.Unscored as reason:
+        print(f"nothing is scored: {reason}")
+        return None
+
+
+def write_nothing() -> None:
+    """Write the outputs of a model that is not scored."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    nothing = scores.Predicted(np.empty(0), np.empty(0))
+    with replacing(PREDICTIONS) as path:
+        pq.write_table(pa.table({name: [] for name in (tables.ROW, "row_hash", "actual", "predicted")}), path)
+    with replacing_folder(PLOTS) as folder:
+        plots.write(plots.of_predictions(nothing), folder)
+        plots.write({"importance": plots.importance({}), "learning_curve": plots.learning_curve([], "")}, folder)
+    write_csv(FOLDS, ["fold"], [])
+    write_json(METRICS, {})
+
+
 def main() -> None:
     """Run the stage."""
     p = params.read("evaluate", EvaluateParams)
-    columns, model = tables.read_columns(), models.load()
+    columns = tables.read_columns()
+    if (p.labels or p.allow_pickle) and not models.by_script():
+        key = "labels" if p.labels else "allow_pickle"
+        raise ParamsError(
+            f"{PATH}: evaluate.{key}: is for the model of a training script, and there is no train.script"
+        )
+    found = _of_script(p, columns) if models.by_script() else (models.load(), [])
+    if found is None:
+        write_nothing()
+        return
+    model, about = found
     predictions.check(model, columns)
     names, of = chosen(p, model), scores.positive(p.positive, model.labels)
     parts = {part: Part(part) for part in ("test", "validation")}
@@ -171,7 +211,7 @@ def main() -> None:
         part: predictions.of_rows(model, rows, of, files.get(part)) for part, rows in parts.items() if rows.num_rows
     }
     metrics: dict[str, dict[str, float]] = {}
-    notes: list[str] = []
+    notes = [*about]
     for part, rows in seen.items():
         values, said = scores.score(rows, names, part)
         metrics[part] = values | {"rows": len(rows.actual)}

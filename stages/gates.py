@@ -97,11 +97,20 @@ def _value(name: str, gate: Gate, metrics: Mapping[str, float]) -> tuple[float, 
     if full not in metrics or (gate.better_than and not full.startswith(_PLAIN)):
         known = [k.removeprefix(_PLAIN) for k in metrics if not (gate.better_than and not k.startswith(_PLAIN))]
         raise ParamsError(
-            f"{PATH}: register.gates.{name}: reports/metrics.json has no such metric of the test part; "
+            f"{PATH}: register.gates.{name}: {_where(full)} has no such metric{_of_test(full)}; "
             f"{params.nearest(name, known)}"
         )
     rows = metrics.get(full.rpartition(".")[0] + ".rows")
     return metrics[full], None if rows is None else int(rows)
+
+
+def _where(metric: str) -> str:
+    """Return the file that holds a metric."""
+    return "reports/script.json" if metric.startswith("script.") else "reports/metrics.json"
+
+
+def _of_test(metric: str) -> str:
+    return "" if metric.startswith("script.") else " of the test part"
 
 
 def _against(name: str, value: float, rows: int | None, champion: Champion | None) -> Result:

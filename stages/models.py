@@ -9,7 +9,8 @@ models/model/ has
     manifest.json       the SHA-256 of each other file
 
 Every file's SHA-256 is checked before any is loaded: a damaged CatBoost file
-loads and predicts other numbers.
+loads and predicts other numbers. A folder that a training script left has
+another content under such a manifest; see `foreign`.
 """
 
 import hashlib
@@ -135,10 +136,21 @@ def save(model: Model, folder: Path = FOLDER) -> None:
         _save_estimator(model, partial)
         write_json(partial / "columns.json", _columns(model))
         write_json(partial / "recipe.json", model.recipe.model_dump(mode="json", exclude_unset=True))
-        versions = {"python": platform.python_version()} | {name: version(name) for name in _VERSIONED}
-        write_json(partial / "versions.json", versions)
-        digests = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-        write_json(partial / "manifest.json", {"format": _FORMAT, "sha256": digests})
+        seal(partial)
+
+
+def seal(folder: Path, **more: Any) -> None:
+    """Write the versions of the libraries, and last the manifest, of a model's folder that is complete otherwise."""
+    versions = {"python": platform.python_version()} | {name: version(name) for name in _VERSIONED}
+    write_json(folder / "versions.json", versions)
+    digests = {name: _sha256(folder / name) for name in _files(folder)}
+    write_json(folder / "manifest.json", {"format": _FORMAT, **more, "sha256": digests})
+
+
+def by_script(folder: Path = FOLDER) -> bool:
+    """Say whether a training script left the model, not `save`."""
+    path = folder / "manifest.json"
+    return path.exists() and '"kind": "script"' in path.read_text(encoding="utf-8")
 
 
 def load(folder: Path = FOLDER, allow_pickle: bool | None = None) -> Model:
@@ -151,6 +163,8 @@ def load(folder: Path = FOLDER, allow_pickle: bool | None = None) -> Model:
         ModelError: the folder is missing, incomplete, damaged, or of another format.
     """
     check(folder)
+    if by_script(folder):
+        raise ModelError(f"{folder} holds the model of a training script, which takes its own form of rows")
     columns = _json(folder / "columns.json")
     recipe = Recipe.model_validate(_json(folder / "recipe.json"))
     from stages import storing
@@ -184,7 +198,7 @@ def check(folder: Path = FOLDER) -> None:
     manifest = _json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT or "sha256" not in manifest:
         raise ModelError(f"{folder}/manifest.json is not of a format that this version reads")
-    present = {path.name for path in folder.iterdir()} - {"manifest.json"}
+    present = set(_files(folder)) - {"manifest.json"}
     if present != manifest["sha256"].keys():
         odd = ", ".join(sorted(present ^ manifest["sha256"].keys()))
         raise ModelError(f"{folder} lacks a file of its manifest.json, or has one too many: {odd}")
@@ -196,6 +210,16 @@ def check(folder: Path = FOLDER) -> None:
 def digest(folder: Path = FOLDER) -> str:
     """Return the SHA-256 of a model: of its manifest, which holds those of all other files."""
     return _sha256(folder / "manifest.json")
+
+
+def listed(folder: Path = FOLDER) -> list[str]:
+    """Return the paths of a model's files, its manifest too."""
+    return [*_json(folder / "manifest.json")["sha256"], "manifest.json"]
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the paths of all files below a folder, in order."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _save_estimator(model: Model, folder: Path) -> None:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from stages import command, gates, models, params, predictions, scores, tables
+from stages import command, foreign, gates, models, params, predictions, scores, scripts, tables
 from stages.batches import Part
 from stages.errors import UserError
 from stages.files import write_json
 from stages.gates import Champion, Gate, Result
-from stages.params import PATH
+from stages.params import PATH, ParamsError
 from trialtree.tracking import Run, Trial, publish, stores, trials, versions
 
 if TYPE_CHECKING:
@@ -53,20 +53,17 @@ class RegisterError(UserError):
     """A model that was not registered, where that is required."""
 
 
-def positive(content: Mapping[str, Any]) -> Any:
-    """Return evaluate.positive."""
-    return (content.get("evaluate") or {}).get("positive")
-
-
-def score_champion(held: versions.Registered, names: Sequence[str], of: Any, split: str | None) -> Champion:
-    """Return the champion's metrics on this trial's test part."""
+def score_champion(
+    held: versions.Registered, names: Sequence[str], evaluate: Mapping[str, Any], split: str | None
+) -> Champion:
+    """Return the champion's metrics on this trial's test part, as its evaluate section has them."""
     if held.folder is None:
         return Champion(held.number, {}, "it has no model of a trialtree repository, or its files are lost")
     try:
-        model = models.load(held.folder)
         columns = tables.read_columns()
+        model = _loaded(held.folder, columns, evaluate.get("labels"))
         predictions.check(model, columns)
-        of = scores.positive(of, model.labels)
+        of = scores.positive(evaluate.get("positive"), model.labels)
         rows = predictions.of_rows(model, Part("test"), of)
         found, _ = scores.score(rows, names, "test")
     except UserError as error:
@@ -75,7 +72,20 @@ def score_champion(held: versions.Registered, names: Sequence[str], of: Any, spl
     return Champion(held.number, found, other)
 
 
-def compare(client: "MlflowClient", p: RegisterParams, trial: Trial, of: Any) -> Champion | None:
+def _loaded(folder: Path, columns: tables.Columns, labels: Any) -> models.Model:
+    """Return the model of a folder over the split's rows; a script's only from a form that runs no code.
+
+    Raises:
+        UserError: it cannot be loaded, or not be scored on these rows.
+    """
+    if not models.by_script(folder):
+        return models.load(folder)
+    from stages import adapting
+
+    return adapting.load(columns, labels, allow_pickle=False, folder=folder)[0]
+
+
+def compare(client: "MlflowClient", p: RegisterParams, trial: Trial, evaluate: Mapping[str, Any]) -> Champion | None:
     """Return the champion with its metrics, where a gate asks for it and it is another model than this."""
     names = gates.asked_of_champion(p.gates)
     if not names or p.name is None:
@@ -84,17 +94,19 @@ def compare(client: "MlflowClient", p: RegisterParams, trial: Trial, of: Any) ->
         held = versions.champion(client, p.name, Path(folder))
         if held is None or held.digest == trial.tags[trials.DIGEST]:
             return None
-        return score_champion(held, names, of, trial.tags.get("data.split"))
+        return score_champion(held, names, evaluate, trial.tags.get("data.split"))
 
 
 def decide(
-    client: "MlflowClient", p: RegisterParams, trial: Trial, run: Run, of: Any
+    client: "MlflowClient", p: RegisterParams, trial: Trial, run: Run, evaluate: Mapping[str, Any]
 ) -> tuple[versions.Version | None, list[Result], list[str]]:
     """Register the model when it may be; return the version, what came of the gates, and what to say."""
-    results = gates.check(p.gates, trial.metrics, compare(client, p, trial, of))
+    results = gates.check(p.gates, trial.metrics, compare(client, p, trial, evaluate))
     said = [str(result) for result in results if not result.holds or result.note]
     if not all(result.holds for result in results):
         return None, results, said
+    if models.by_script() and not foreign.there():
+        return None, results, [*said, "nothing is registered: the script left no model"]
     if p.name is None:
         return None, results, [*said, "nothing is registered: params.yaml has no register.name"]
     if trial.dvc_experiment:
@@ -107,15 +119,39 @@ def decide(
     return version, results, said
 
 
+def asked(p: RegisterParams) -> tuple[RegisterParams, list[str]]:
+    """Return the section with the name that the training script asked for where it gives none, and what to say."""
+    names = list(dict.fromkeys(each["name"] for each in scripts.registrations()))
+    if not names:
+        return p, []
+    if p.name is not None:
+        return p, [f"the script asks for the name {names[-1]}; register.name is {p.name}"] if names != [p.name] else []
+    said = f"the name is {names[-1]}, for which the script asks"
+    left = f"; left out: {', '.join(names[:-1])}" if names[:-1] else ""
+    return p.model_copy(update={"name": _registered(names[-1])}), [said + left]
+
+
+def _registered(name: str) -> str:
+    """Return a name that a script gives its model, after holding it against the rule.
+
+    Raises:
+        ParamsError: it is none.
+    """
+    try:
+        return _registered_name(name)
+    except ValueError as error:
+        raise ParamsError(f"{PATH}: register.name: give one; the script asks for {name!r}, and it {error}") from None
+
+
 def main() -> None:
     """Run the stage."""
     content = params.load()
-    p = params.parse("register", content.get("register"), RegisterParams)
+    p, about = asked(params.parse("register", content.get("register"), RegisterParams))
     REPORT.unlink(missing_ok=True)  # it would tell of another run
     trial, store = trials.workspace(), stores.find()
     with store.opened() as client:
         run = publish(trial, client, store)
-        version, results, said = decide(client, p, trial, run, positive(content))
+        version, results, said = decide(client, p, trial, run, content.get("evaluate") or {})
     report = {
         "run_id": run.id,
         "experiment": trial.experiment,
@@ -128,7 +164,7 @@ def main() -> None:
     }
     write_json(REPORT, report)
     print(f"run {replace(trial, name=run.name).shown} ({run.id}) of experiment {trial.experiment}, in {store.shown}")
-    print("\n".join([*run.notes, *said, outcome(version)]))
+    print("\n".join([*run.notes, *about, *said, outcome(version)]))
     if p.required and not all(result.holds for result in results):
         raise RegisterError(f"{PATH}: register.required: a gate fails, and the model must be registered")
 

@@ -11,6 +11,8 @@ and predict other numbers.
 import json
 import pickle
 import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,42 @@ def dump_catboost(model: Any, path: Path) -> None:
     model.save_model(str(path), format="cbm")
 
 
+def settle(path: Path, ids: Sequence[str]) -> None:
+    """Take out of a model's file that another program wrote what differs between two equal fits.
+
+    That is an order, a stamp, and `ids`, which MLflow drew for a run and leaves
+    in its models. A file of no such kind, or that cannot be read, stays as it is.
+    """
+    if path.suffix == ".skops":
+        with suppress(KeyError, OSError, ValueError, zipfile.BadZipFile):
+            path.write_bytes(canonical.rewritten(path.read_bytes(), ids))
+    elif path.suffix in (".joblib", ".pkl", ".pickle"):
+        content = path.read_bytes()
+        for each in ids:
+            content = content.replace(each.encode(), b"0" * len(each))  # as long: a pickle counts its characters
+        path.write_bytes(content)
+    elif path.suffix in (".cb", ".cbm"):
+        from catboost import CatBoost, CatBoostError
+
+        with suppress(CatBoostError, KeyError, ValueError):
+            dump_catboost(CatBoost().load_model(str(path), format="cbm"), path)
+
+
+def load_any_catboost(path: Path) -> Any:
+    """Return the CatBoost model of a file, as a classifier or a regressor, whichever was trained.
+
+    Raises:
+        Damaged: the file is no CatBoost model.
+    """
+    from catboost import CatBoost, CatBoostClassifier, CatBoostError, CatBoostRegressor
+
+    try:
+        classes = "class_params" in CatBoost().load_model(str(path), format="cbm").get_metadata()
+    except CatBoostError as error:
+        raise _damaged(path, error) from None
+    return load_catboost(path, CatBoostClassifier if classes else CatBoostRegressor)
+
+
 def load_catboost(path: Path, cls: type) -> Any:
     """Return the CatBoost model of a file as an object of `cls`.
 
@@ -138,6 +176,13 @@ def _skops() -> Any:
     finally:
         sklearn.utils.all_estimators = walk
     return skops.io
+
+
+def trusted_types(path: Path) -> list[str]:
+    """Return the types that a skops file names, that skops itself does not trust, and that our list does."""
+    with zipfile.ZipFile(path) as archive:
+        ours = trusted.named(canonical.nodes(archive))
+    return sorted(set(_skops().get_untrusted_types(file=path)) & set(ours))
 
 
 def _strange(path: Path, nodes: list[dict[str, Any]]) -> list[str]:

@@ -3,26 +3,46 @@
     python -m stages.train
 
 Reads   data/split/
-Writes  models/model/, reports/curves.csv
+Writes  models/model/, reports/curves.csv, reports/script.json, reports/script/
 
 The validation part, put through the fitted preprocessing, only chooses the
 best iteration of an estimator that boosts.  The same params and data give the
 same bytes.  Only the columns that the recipe takes are read, and a table that
 does not fit into train.memory is held in a file or learned in batches.
+
+With train.script a script of the user's own trains instead; see `running`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from stages import command, fitting, models, params, tables
+from pydantic import model_validator
+
+from stages import command, fitting, models, params, scripts, tables
 from stages.batches import Part
-from stages.files import write_csv
+from stages.files import replacing_folder, write_csv, write_json
 from stages.recipes import Recipe
 
 CURVES = Path("reports/curves.csv")
 
 
 class TrainParams(Recipe):
-    """The train section is a recipe; see `recipes.Recipe`."""
+    """The train section is a recipe, see `recipes.Recipe`, or a script and what it is called with."""
+
+    script: scripts.ScriptPath | None = None
+    arguments: scripts.Arguments = {}  # --name value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _be_one_of_both(cls, section: Any) -> Any:
+        if not isinstance(section, Mapping) or section.get("script") is None:
+            if isinstance(section, Mapping) and section.get("arguments"):
+                raise ValueError("arguments are those of a script, and there is no train.script")
+            return section
+        if others := [key for key in section if key in Recipe.model_fields]:
+            raise ValueError(f"script and {others[0]} exclude each other: a script trains by its own code")
+        return {**section, "estimator": ""}
 
 
 def write_curves(curve: dict[str, list[float]], path: Path = CURVES) -> None:
@@ -32,9 +52,23 @@ def write_curves(curve: dict[str, list[float]], path: Path = CURVES) -> None:
     write_csv(path, ["step", "label", "value"], rows)
 
 
+def write_no_script() -> None:
+    """Write what a trial that no script trains has of one."""
+    write_json(scripts.METRICS, {})
+    with replacing_folder(scripts.FOLDER):
+        pass
+
+
 def main() -> None:
     """Run the stage."""
     p = params.read("train", TrainParams)
+    if p.script is not None:
+        from stages import running
+
+        write_curves({})
+        print("\n".join(running.run(p.script, p.arguments)))
+        return
+    write_no_script()
     columns = tables.read_columns()
     train = Part("train")
     fitted = fitting.fit(p, columns, train, Part("validation"))

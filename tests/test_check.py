@@ -1,13 +1,14 @@
 """`trialtree check`: all that is wrong with params.yaml and dvc.yaml, at once, without running anything."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROJECT, Repo
 
-EXAMPLES = sorted((PROJECT / "examples").glob("*/*.yaml"))
+EXAMPLES = sorted(path for path in (PROJECT / "examples").glob("*/*.yaml") if path.name != "dvc.yaml")
 
 
 def check(repo: Repo) -> list[str]:
@@ -112,6 +113,8 @@ def test_an_estimator_of_ones_own_is_among_what_dvc_hashes(repo: Repo) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_examples_are_in_order(repo: Repo, example: Path) -> None:
     (repo.path / "params.yaml").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
+    for file in (*example.parent.glob("dvc.yaml"), *example.parent.glob("train_*.py")):
+        shutil.copy(file, repo.path)
     # The tables themselves are not in Git.
     assert [line for line in check(repo) if "`trialtree data add FILE` puts a table there" not in line] == []
 

@@ -461,8 +461,10 @@ def test_a_champion_is_scored_for_the_positive_label_as_evaluate_takes_it(
     split.main()
     train.main()
     held = Registered("1", None, models.FOLDER, "a")
-    assert register.score_champion(held, ["precision"], True, "a") == Champion("1", {"precision": 1.0}, None)
-    assert register.score_champion(held, ["precision"], "yes", "a") == Champion(
+    assert register.score_champion(held, ["precision"], {"positive": True}, "a") == Champion(
+        "1", {"precision": 1.0}, None
+    )
+    assert register.score_champion(held, ["precision"], {"positive": "yes"}, "a") == Champion(
         "1",
         {},
         "it cannot be scored here: params.yaml: evaluate.positive: must be 'False' or 'True', got 'yes'",

@@ -8,14 +8,15 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages import estimators, params, scores
+from stages import estimators, params, scores, scripts
 from stages.errors import UserError
-from trialtree import foreseeing, modules
+from trialtree import foreseeing, imports, modules
 from trialtree.tracking import wishes
 
 STAGES = ("fetch", "split", "train", "evaluate", "register")
 DVC_YAML = Path("dvc.yaml")
 _SOURCES = "data/source/"
+_OF_SCRIPT = "script."  # before the name of a metric that the training script logs
 
 
 def faults() -> list[str]:
@@ -80,6 +81,9 @@ def _columns(fetch: Any, split: Any, section: Any) -> Iterator[str]:
 def _estimator(read: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the estimator, its hyperparameters, and the metrics asked of its task."""
     train = read["train"]
+    if train.script is not None:
+        yield from _script(read)
+        return
     try:
         cls = estimators.find(train.estimator)
     except UserError as error:
@@ -94,11 +98,28 @@ def _estimator(read: dict[str, Any]) -> Iterator[str]:
     for name in read["register"].gates if "register" in read else ():
         # A gate may name a part, as in cv.accuracy_std, and the number of rows.
         metric = name.rpartition(".")[2].removesuffix("_std")
-        if metric not in (*known, "rows"):
+        if name.startswith(_OF_SCRIPT):
+            yield f"{params.PATH}: register.gates.{name}: there is no train.script that would log it"
+        elif metric not in (*known, "rows"):
             yield _no_metric(f"register.gates.{name}", metric, task, known)
     for place, name in enumerate((read["evaluate"].metrics if "evaluate" in read else None) or ()):
         if name not in known:
             yield _no_metric(f"evaluate.metrics[{place}]", name, task, known)
+
+
+def _script(read: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a training script, and what is asked of a trial that only the script can fit."""
+    try:
+        scripts.check(read["train"].script)
+        yield from imports.faults(read["train"].script.file)
+    except UserError as error:
+        yield from str(error).splitlines()
+    # What it logs is known when it has run; whether it predicts numbers or labels, too.
+    for name in read["register"].gates if "register" in read else ():
+        metric = name.rpartition(".")[2]
+        if not name.startswith(_OF_SCRIPT) and metric not in (*scores.METRICS, "rows"):
+            said = f"{metric!r} is no metric of ours; one that the script logs is {_OF_SCRIPT}{metric}"
+            yield f"{params.PATH}: register.gates.{name}: {said}"
 
 
 def _no_metric(key: str, name: str, task: str, known: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
     python -m trialtree.summary
 
-Reads   reports/metrics.json, reports/register.json, reports/plots/, reports/curves.csv
+Reads   reports/metrics.json, reports/script.json, reports/register.json, reports/plots/, reports/curves.csv
 Writes  reports/figures/*.png
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from stages import scripts
 from trialtree import drawing, repository
 
 METRICS = Path("reports/metrics.json")
@@ -55,6 +56,7 @@ def main() -> None:
     repository.enter()
     try:
         metrics = json.loads(METRICS.read_text(encoding="utf-8"))
+        metrics |= json.loads(scripts.METRICS.read_text(encoding="utf-8"))
         register = json.loads(REGISTER.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         sys.exit(f"{error.filename} is not here; `dvc repro` makes it")

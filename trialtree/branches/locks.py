@@ -122,7 +122,10 @@ def summary(lock: Mapping[str, Any], params: Mapping[str, Any], found: Mapping[s
     `sklearn:iris, 150 rows: SVC, accuracy 0.9737, roc_auc 0.9832`
     """
     data = source((params.get("fetch") or {}).get("source")) + (f", {rows:,} rows" if rows else "")
-    estimator = str((params.get("train") or {}).get("estimator", "")).rpartition(".")[2]
+    train = params.get("train") or {}
+    script = train.get("script") or ""
+    estimator = script.get("file", "") if isinstance(script, dict) else str(script)
+    estimator = estimator or str(train.get("estimator", "")).rpartition(".")[2]
     if not whole(lock):
         return f"{data}: {estimator}, not scored"
     return ", ".join(

@@ -72,7 +72,8 @@ def _short_trial(trial: Trial) -> Tree:
 
 
 def _estimator(trial: Trial) -> str:
-    return str(trial.params.get("train.estimator", "estimator unknown"))
+    script = trial.params.get("train.script", trial.params.get("train.script.file"))
+    return str(trial.params.get("train.estimator", script or "estimator unknown"))
 
 
 def _add_origin(tree: Tree, trial: Trial) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from stages import models, tables
 from stages.tables import Column
 from trialtree import modules
+from trialtree.tracking import scripted
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -43,6 +44,11 @@ def write(target: Path, model: Path, run_id: str, model_id: str) -> None:
     from mlflow.models import Model
 
     models.check(model)
+    if models.by_script(model):
+        needed = scripted.write(target, model, Model(run_id=run_id, model_id=model_id))
+        if needed:
+            _write_environment(target, [f"{name}=={_running(name)}" for name in sorted(needed)])
+        return
     shutil.copytree(model, target / _DATA, copy_function=shutil.copyfile)
     columns = json.loads((model / "columns.json").read_text(encoding="utf-8"))
     recipe = json.loads((model / "recipe.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages import models
-from trialtree.tracking import packages
+from trialtree.tracking import packages, scripted
 from trialtree.tracking.runs import Run
 from trialtree.tracking.trials import COMMIT, COMMITS, DATA_COMMIT, DIGEST, KEY, Trial
 
@@ -119,12 +119,14 @@ def _model_of(address: str, folder: Path) -> Path | None:
     from mlflow import MlflowException
 
     try:
-        place = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder))) / _MODEL
+        files = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
     except MlflowException as error:
         if error.error_code not in _LOST:
             raise
         return None
-    return place if place.is_dir() else None
+    if not (place := files / _MODEL).is_dir():
+        return None
+    return scripted.whole(files, folder / "whole") if models.by_script(place) else place
 
 
 def _exists(client: "MlflowClient", name: str) -> bool:
@@ -179,6 +181,8 @@ def _whole(client: "MlflowClient", name: str, digest: str, model: Path) -> Any:
 
 def _complete(client: "MlflowClient", model_id: str, model: Path) -> bool:
     """Say whether a logged model has its description, and each of the model's files in its size."""
+    if models.by_script(model):
+        return _sizes(client, model_id).items() >= scripted.expected(model).items()
     top = {entry.path for entry in client.list_logged_model_artifacts(model_id)}
     if "MLmodel" not in top:
         return False
@@ -187,6 +191,14 @@ def _complete(client: "MlflowClient", model_id: str, model: Path) -> bool:
         for entry in client.list_logged_model_artifacts(model_id, _MODEL.as_posix())
     }
     return there == {path.name: path.stat().st_size for path in model.iterdir()}
+
+
+def _sizes(client: "MlflowClient", model_id: str, folder: str | None = None) -> dict[str, int]:
+    """Return the sizes of a logged model's files by path."""
+    found: dict[str, int] = {}
+    for entry in client.list_logged_model_artifacts(model_id, folder):
+        found |= _sizes(client, model_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
+    return found
 
 
 def _logged(client: "MlflowClient", name: str, trial: Trial, run: Run, model: Path) -> str:
