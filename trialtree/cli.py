@@ -12,6 +12,9 @@ trialtree list
 trialtree finish NAME
 trialtree lineage OF
 trialtree track [REV]
+trialtree logs [TRIAL]
+trialtree runs
+trialtree compare A B...
 """
 
 import json
@@ -243,6 +246,28 @@ def finish(
 
     for line in finishing.finish(name, onto, pull=pull):
         print(line, flush=True)
+
+
+@app.command()
+def logs(
+    trial: Annotated[
+        str | None, typer.Argument(help="A branch, commit, tag or DVC experiment; default: what ran here last.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while it runs.")] = False,
+    stage: Annotated[str | None, typer.Option(help="One stage only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what the stages of a trial printed, and how they ended."""
+    repository.enter()
+    from trialtree.logs import finding, showing
+
+    found = finding.find(trial)
+    if as_json:
+        print(json.dumps(showing.as_json(found, showing.chosen(found, stage)), indent=2, ensure_ascii=False))
+    elif follow:
+        showing.follow(found, stage)
+    else:
+        showing.show(showing.chosen(found, stage))
 
 
 @app.command(hidden=True)

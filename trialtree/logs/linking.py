@@ -30,11 +30,16 @@ class Kept:
             for named in invocation.keys.items():
                 self._by_key.setdefault(named, []).append(invocation)
 
-    def made(self, stage: str, lock: Mapping[str, Any], experiment: str | None = None) -> Execution | None:
-        """Return the execution that made a stage's entry: that of an experiment, or else the newest."""
+    def made(
+        self, stage: str, lock: Mapping[str, Any], experiment: str | None = None, before: int | None = None
+    ) -> Execution | None:
+        """Return the execution that made a stage's entry; of several the first of these that there is.
+
+        That of an experiment, the newest before a time (milliseconds), the newest.
+        """
         found = [*self._linked(stage, lock[stage]), *self._last(stage, lock)]
-        own = (execution for execution in found if experiment is not None and execution.experiment == experiment)
-        return next(own, found[0] if found else None)
+        found.sort(key=lambda of: (of.experiment == (experiment or 0), not before or of.started <= before, of.started))
+        return found[-1] if found else None
 
     def _linked(self, stage: str, entry: Mapping[str, Any]) -> Iterator[Execution]:
         """Yield the executions whose entry a later stage kept."""
@@ -57,7 +62,9 @@ class Kept:
                 yield execution
 
 
-def of_lock(lock: Mapping[str, Any], kept: Kept | None = None, experiment: str | None = None) -> dict[str, Execution]:
+def of_lock(
+    lock: Mapping[str, Any], kept: Kept | None = None, experiment: str | None = None, before: int | None = None
+) -> dict[str, Execution]:
     """Return the execution that made each entry of a dvc.lock, of fetch to evaluate, as far as they are kept here.
 
     `cached` are those of another invocation than the one that the trial came
@@ -67,14 +74,19 @@ def of_lock(lock: Mapping[str, Any], kept: Kept | None = None, experiment: str |
         lock: the entries by stage, as `tracking.locks.entries` reads them.
         kept: for many locks, what is kept, listed once.
         experiment: the DVC experiment that the lock is of; its own executions come first.
+        before: when its commit was made, in milliseconds; of equal executions the last before that counts.
     """
     kept = kept or Kept()
-    made = {stage: kept.made(stage, lock, experiment) for stage in locks.STAGES if stage in lock}
-    found = {stage: execution for stage, execution in made.items() if execution}
+    found: dict[str, Execution] = {}
+    for stage in (name for name in reversed(locks.STAGES) if name in lock):
+        if execution := kept.made(stage, lock, experiment, before):
+            found[stage] = execution
+            before = execution.started  # a stage took what was there when it ran
     newest = max(found.values(), key=lambda execution: execution.started, default=None)
     return {
-        stage: replace(execution, cached=newest is not None and execution.invocation != newest.invocation)
-        for stage, execution in found.items()
+        stage: replace(found[stage], cached=newest is not None and found[stage].invocation != newest.invocation)
+        for stage in locks.STAGES
+        if stage in found
     }
 
 
