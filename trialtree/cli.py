@@ -270,6 +270,28 @@ def logs(
         showing.show(showing.chosen(found, stage))
 
 
+@app.command()
+def runs(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
+    sort: Annotated[
+        str | None, typer.Option(help="By a metric, the best first; -METRIC falling, +METRIC rising.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="\"params.C > 1 and (tags.branch = 'x' or not metrics.accuracy < 0.9)\"")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Runs to print.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Of MLflow; default: that of params.yaml.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Those of every experiment.")] = False,
+    kind: Annotated[list[str] | None, typer.Option(help="trial (default), stage, branch, sweep; repeatable.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the runs of MLflow: the newest first, or the best."""
+    repository.enter()
+    from trialtree.queries import asking
+
+    asking.runs(asking.Asked(sort, where, limit, experiment, every, kind or ["trial"], reverse, as_json))
+
+
 @app.command(hidden=True)
 def merge_file(base: Path, ours: Path, theirs: Path, path: str) -> None:
     """Merge a file that every trial changes; Git calls this."""

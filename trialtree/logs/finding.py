@@ -25,10 +25,10 @@ class LogsError(UserError):
 
 @dataclass(frozen=True)
 class Part:
-    """A stage of a trial; one that is cached may have been run where its output is not kept."""
+    """A stage of a trial, and its execution where that is kept here."""
 
     stage: str
-    cached: bool
+    cached: bool  # as far as it is known
     execution: Execution | None
 
 
@@ -136,7 +136,7 @@ def _parts(lock: Mapping[str, Any], found: Mapping[str, Execution], experiment: 
     own = experiment is None or any(execution.experiment == experiment for execution in found.values())
     for stage in lock:
         execution = found.get(stage)
-        cached = not own or execution is None or execution.cached
+        cached = execution is not None and (execution.cached or not own)
         yield Part(stage, cached, execution and replace(execution, cached=cached))
 
 

@@ -35,7 +35,7 @@ def header(part: Part) -> str:
     """Return the line above a stage's output: when, how long, how it ended, or whose result it is."""
     of = part.execution
     if of is None:
-        return f"==> {part.stage}: cached; what it printed is not kept on this machine"
+        return f"==> {part.stage}: {'cached; ' if part.cached else ''}what it printed is not kept on this machine"
     when = of.when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if part.cached:
         return f"==> {part.stage}: cached; made by {of.of}, {when}, {took(of)}"
