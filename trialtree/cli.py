@@ -292,6 +292,29 @@ def runs(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
     asking.runs(asking.Asked(sort, where, limit, experiment, every, kind or ["trial"], reverse, as_json))
 
 
+@app.command()
+def compare(
+    of: Annotated[list[str], typer.Argument(help="Branches, commits, tags, DVC experiments, or `workspace`.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw metrics and curves into this .png file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say in which params, metrics, data and files of code trials differ."""
+    target = plot and plot.absolute()
+    repository.enter()
+    from trialtree.queries import comparing, differences, pictures, sides
+
+    if target:
+        pictures.check(target)
+    found = differences.compare(sides.read(of))
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2, ensure_ascii=False, default=str))
+    else:
+        comparing.show(found)
+    if target:
+        pictures.draw(found, target)
+        print(target, file=sys.stderr)
+
+
 @app.command(hidden=True)
 def merge_file(base: Path, ours: Path, theirs: Path, path: str) -> None:
     """Merge a file that every trial changes; Git calls this."""
