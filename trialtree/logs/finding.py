@@ -68,7 +68,9 @@ def _latest(kept: Kept) -> Found:
     here = str(Path.cwd())
     found = next((i for i in kept.invocations if i.first and i.first.folder == here), None)
     if found is None:
-        raise LogsError("no stage has run in this folder since logs are kept; `dvc repro` runs the pipeline")
+        raise LogsError(
+            "no stage has run in this folder; `dvc repro` runs the pipeline, `trialtree logs HEAD` is of the commit"
+        )
     return of_invocation(found, kept)
 
 

@@ -10,7 +10,7 @@ from trialtree.drawing import caption
 from trialtree.queries.differences import Comparison, Row
 from trialtree.queries.sides import CompareError, Side
 
-_MOST = 6  # metrics drawn
+_MOST = 6  # metrics drawn, and curves
 _ACROSS = 3  # panels in a row
 _PART = "test."
 
@@ -73,7 +73,7 @@ def _metrics(of: Comparison) -> list[Row]:
 
 def _labels(sides: Sequence[Side]) -> list[str]:
     """Return the names of the curves that any side has."""
-    return list(dict.fromkeys(row.get("label", "") for side in sides for row in side.curves))
+    return list(dict.fromkeys(label for side in sides for label in side.curves))[:_MOST]
 
 
 def _bars(axes: Any, row: Row, colors: dict[int, str]) -> None:
@@ -87,7 +87,6 @@ def _bars(axes: Any, row: Row, colors: dict[int, str]) -> None:
 
 def _curve(axes: Any, label: str, sides: Sequence[Side], colors: dict[int, str]) -> None:
     for place, side in enumerate(sides):
-        points = [(float(r["step"]), float(r["value"])) for r in side.curves if r.get("label") == label]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colors[place], linewidth=1.2)
+        if label in side.curves:
+            axes.plot(*zip(*side.curves[label], strict=True), color=colors[place], linewidth=1.2)
     axes.set(title=caption(label), xlabel="step")

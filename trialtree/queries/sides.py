@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class Side:
     metrics: dict[str, float]  # by dotted name
     data: dict[str, Any]  # hashes, rows, columns, and tables that the pipeline takes
     code: dict[str, str]  # MD5s of the stages' files
-    curves: list[dict[str, str]] = field(repr=False)
+    curves: dict[str, list[tuple[float, float]]] = field(repr=False)  # steps and values, by label
     notes: list[str]
 
     @property
@@ -104,8 +105,7 @@ def _side(name: str, commit: str | None, lock: Mapping[str, Any], content: Read)
     if changed := [path for path, md5 in code.items() if (there := content(path)) is not None and _md5(there) != md5]:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         notes.append(f"{name}: {', '.join(changed[:3])}{more} changed since it ran")
-    rows = list(csv.DictReader(io.StringIO((content(_CURVES) or b"").decode(errors="replace"))))
-    return Side(name, commit, params, metrics, _data(lock, content), code, rows, notes)
+    return Side(name, commit, params, metrics, _data(lock, content), code, _curves(content(_CURVES) or b""), notes)
 
 
 def _params(name: str, lock: Mapping[str, Any], content: Read) -> tuple[dict[str, Any], list[str]]:
@@ -154,6 +154,19 @@ def _data(lock: Mapping[str, Any], content: Read) -> dict[str, Any]:
     except (ValueError, TypeError):
         pass  # it only says more
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _curves(content: bytes) -> dict[str, list[tuple[float, float]]]:
+    """Return the points of each curve; a line that is half written, or no number, is left out."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in csv.DictReader(io.StringIO(content.decode(errors="replace"))):
+        try:
+            step, value = float(row["step"]), float(row["value"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        if math.isfinite(value):
+            found.setdefault(row.get("label") or "", []).append((step, value))
+    return found
 
 
 def _code(lock: Mapping[str, Any]) -> dict[str, str]:

@@ -36,7 +36,7 @@ class WhereError(UserError):
     """An expression that cannot be read, or names what no run has."""
 
     def __init__(self, column: int, message: str) -> None:
-        super().__init__(f"--where: column {column}: {message}")
+        super().__init__(f"--where: column {column}: {' '.join(message.split())}")
 
 
 @dataclass(frozen=True)
