@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trialtree.queries.sides import Side
+from trialtree.queries.sides import SIZES, Side
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,18 @@ class Comparison:
 
 def compare(sides: Sequence[Side]) -> Comparison:
     """Return how sides differ."""
+    data = _differing(sides, lambda side: side.data)
     return Comparison(
         sides,
         params=_differing(sides, lambda side: side.params),
         metrics=_rows(sides, lambda side: side.metrics),
-        data=_differing(sides, lambda side: side.data),
+        data=[row for row in data if row.name not in SIZES or _known_to_differ(row)],
         code=sorted(_differing(sides, lambda side: side.code), key=lambda row: row.name),
     )
+
+
+def _known_to_differ(row: Row) -> bool:
+    return len({value for value in row.values if value is not None}) > 1
 
 
 def _rows(sides: Sequence[Side], of: Callable[[Side], Mapping[str, Any]]) -> list[Row]:

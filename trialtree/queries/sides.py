@@ -15,6 +15,7 @@ from trialtree import revisions
 from trialtree.tracking import git, history, locks, storage
 
 WORKSPACE = "workspace"
+SIZES = ("rows", "columns")  # of the raw table; known where DVC's cache has the report on it
 _METRICS = ("reports/metrics.json", "reports/script.json")
 _DATA, _CURVES = "reports/data.json", "reports/curves.csv"
 _CODE = ("stages/", ".py")  # how the path of a file of code begins, or ends
@@ -150,7 +151,7 @@ def _data(lock: Mapping[str, Any], content: Read) -> dict[str, Any]:
     found |= {locks.RAW: raw, locks.SPLIT: split}
     try:
         report = json.loads(content(_DATA) or b"{}")
-        found |= {name: report[name] for name in ("rows", "columns") if name in report}
+        found |= {name: report[name] for name in SIZES if name in report}
     except (ValueError, TypeError):
         pass  # it only says more
     return {name: value for name, value in found.items() if value is not None}
