@@ -55,8 +55,8 @@ def head(folder: Path) -> tuple[str | None, str | None]:
         commit = (shared / name).read_text(encoding="utf-8").strip()
     else:
         packed = (shared / "packed-refs").read_bytes() if (shared / "packed-refs").is_file() else b""
-        place = packed.find(f" {name}\n".encode())
-        commit = packed[max(place - 40, 0) : place].decode() if place > 0 else ""
+        at = packed.find(f" {name}\n".encode())
+        commit = packed[max(at - 40, 0) : at].decode() if at > 0 else ""
     return commit or None, name.removeprefix("refs/heads/")
 
 

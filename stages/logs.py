@@ -90,8 +90,8 @@ class Log:
 class Copied:
     """A stream whose text goes to a log as well; all else is the stream's own."""
 
-    def __init__(self, stream: Any, log: Log) -> None:
-        self.stream, self.log = stream, log
+    def __init__(self, stream: Any, log: Log, name: str) -> None:
+        self.stream, self.log, self._name = stream, log, name
 
     def write(self, text: str) -> Any:
         """Write to the log and to the stream."""
@@ -102,6 +102,9 @@ class Copied:
         """Write them one after the other."""
         for line in lines:
             self.write(line)
+
+    def __reduce__(self) -> Any:
+        return getattr, (sys, self._name)  # in another process it is that one's own
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -118,7 +121,7 @@ def follow() -> None:
         over = getattr(sys, name)
         under = getattr(over, "rich_proxied_file", None)
         if isinstance(under, Copied):
-            setattr(sys, name, Copied(over, under.log))
+            setattr(sys, name, Copied(over, under.log, name))
 
 
 @contextmanager
@@ -131,8 +134,9 @@ def kept(stage: str) -> Iterator[Callable[[int], None]]:
         yield lambda _: None
         return
     streams = sys.stdout, sys.stderr
-    copies: Any = [stream and Copied(stream, log) for stream in streams]
-    sys.stdout, sys.stderr = copies
+    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+        if stream is not None:
+            setattr(sys, name, Copied(stream, log, name))
     try:
         yield log.end
         log.end(0)

@@ -38,8 +38,12 @@ class Kept:
         That of an experiment, the newest before a time (milliseconds), the newest.
         """
         found = [*self._linked(stage, lock[stage]), *self._last(stage, lock)]
-        found.sort(key=lambda of: (of.experiment == (experiment or 0), not before or of.started <= before, of.started))
-        return found[-1] if found else None
+
+        def rank(of: Execution) -> tuple[bool, bool, int]:
+            own = experiment is not None and of.experiment == experiment
+            return own, before is None or of.started <= before, of.started
+
+        return max(found, key=rank, default=None)
 
     def _linked(self, stage: str, entry: Mapping[str, Any]) -> Iterator[Execution]:
         """Yield the executions whose entry a later stage kept."""

@@ -45,7 +45,7 @@ def runs(asked: Asked) -> None:
     content = _params()
     named = content.get("experiment")
     own = named if isinstance(named, str) else None
-    there = store.read(None if asked.every else asked.experiment or own, kinds)
+    there = store.read(None if asked.every else asked.experiment or own, kinds, must=asked.experiment is not None)
     found, metric = store.ordered(store.chosen(there, asked.where), asked.sort, reverse=asked.reverse)
     limited = found[: asked.limit]
     if asked.as_json:
@@ -54,9 +54,10 @@ def runs(asked: Asked) -> None:
         from trialtree.queries import tables
 
         tables.show(limited, content, metric, len(found))
+    elif there:
+        print(f"none of {len(there)} runs is so", file=sys.stderr)
     else:
-        none = f"no run yet of kind {', '.join(kinds)}" if not there else f"none of {len(there)} runs is so"
-        print(none, file=sys.stderr)
+        print(f"no run of kind {', '.join(kinds)} yet; `dvc repro` makes a trial's", file=sys.stderr)
 
 
 def _params() -> Mapping[str, Any]:

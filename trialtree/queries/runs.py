@@ -78,21 +78,21 @@ class Run:
         }
 
 
-def read(experiment: str | None, kinds: Sequence[str] = ("trial",)) -> list[Run]:
+def read(experiment: str | None, kinds: Sequence[str] = ("trial",), *, must: bool = True) -> list[Run]:
     """Return the runs of an experiment, or of all, newest first.
 
     Raises:
         StoreError: MLflow cannot be reached.
-        RunsError: there is no such experiment.
+        RunsError: there is no such experiment, and there `must` be.
     """
     store = stores.find()
     with store.opened(after=_AFTER) as client:
         every = {str(e.experiment_id): str(e.name) for e in _pages(client.search_experiments)}
         wanted = {number: name for number, name in every.items() if experiment in (None, name)}
-        if not wanted:
+        if not wanted and must:
             named = ", ".join(sorted(every.values()))
             raise RunsError(f"there is no experiment {experiment!r} in MLflow at {store.shown}; there are: {named}")
-        found = _runs(client, wanted)
+        found = _runs(client, wanted) if wanted else []
     found.sort(key=lambda run: (run.started, run.id), reverse=True)
     return [run for run in found if run.kind in kinds]
 
