@@ -65,26 +65,23 @@ class Log:
                 self._text.write(_CUT)
                 self._size = LIMIT // 2
         except _FAULTS:
-            self.close()
+            self._end_text()  # the record may have room yet
 
     def end(self, status: int) -> None:
         """Say how the stage ended, once, and close the files."""
-        with suppress(*_FAULTS):
-            # A child process that was forked has these files too.
-            if self._record is not None and os.getpid() == self._pid:
-                seconds = round(time.monotonic() - self._begun, 3)
-                if self._text is not None:
-                    self._text.flush()
-                self._record.write(json.dumps({"seconds": seconds, "status": status}) + "\n")
-        self.close()
+        self._end_text()
+        # A child process that was forked has the record too.
+        if self._record is not None and os.getpid() == self._pid:
+            seconds = round(time.monotonic() - self._begun, 3)
+            with suppress(*_FAULTS), self._record as record:
+                record.write(json.dumps({"seconds": seconds, "status": status}) + "\n")
+            self._record = None
 
-    def close(self) -> None:
-        """Close the files."""
-        for file in (self._text, self._record):
-            if file is not None:
-                with suppress(*_FAULTS):
-                    file.close()
-        self._text = self._record = None
+    def _end_text(self) -> None:
+        if self._text is not None:
+            with suppress(*_FAULTS):
+                self._text.close()
+        self._text = None
 
 
 class Copied:
@@ -153,7 +150,6 @@ def kept(stage: str) -> Iterator[Callable[[int], None]]:
         raise
     finally:
         sys.stdout, sys.stderr = streams
-        log.close()
 
 
 def _begin(stage: str) -> Log | None:

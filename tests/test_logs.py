@@ -290,3 +290,18 @@ def test_a_ctrl_c_is_kept_as_such(there: Repo) -> None:
     (execution,) = invocation.executions.values()
     assert (execution.status, process.returncode) == (130, 130)
     assert execution.output().splitlines() == ["on", command._STOPPED]
+
+
+@pytest.mark.usefixtures("there")
+def test_a_disk_that_is_full_ends_the_log_and_neither_the_stage_nor_its_record() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("a device that is full is Linux's")
+    with logs.kept("train"):
+        print("begun")
+        copy: Any = sys.stdout
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, copy.log._text.fileno())
+        os.close(full)
+        print("more")
+        print("done")
+    assert (kept().status, kept().output()) == (0, "begun\n")

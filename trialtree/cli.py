@@ -261,11 +261,16 @@ def logs(
     repository.enter()
     from trialtree.logs import finding, showing
 
+    if follow and as_json:
+        raise finding.LogsError("--json prints once; leave --follow out")
     found = finding.find(trial)
     if as_json:
         print(json.dumps(showing.as_json(found, showing.chosen(found, stage)), indent=2, ensure_ascii=False))
     elif follow:
-        showing.follow(found, stage)
+        try:
+            showing.follow(found, stage)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
     else:
         showing.show(showing.chosen(found, stage))
 
