@@ -4,6 +4,7 @@ Only files are read, of Git and of the system: no process is started for it.
 """
 
 import os
+import re
 import shutil
 import time
 import zlib
@@ -11,6 +12,7 @@ from pathlib import Path
 
 LOGS = Path(".dvc/tmp/trialtree/logs")
 KEPT = 1000  # invocations of which logs are kept; the oldest go
+FORM = re.compile(r"\d+-\d+-\d+-[0-9a-f]{8}")  # of a folder's name, see `folder`
 _PROCESSES = Path("/proc")  # Linux; elsewhere a process is told by its number alone
 
 
@@ -139,5 +141,5 @@ def over(name: str) -> bool:
 def _remove(logs: Path, names: list[str]) -> None:
     """Remove the oldest invocations beyond those that are kept, of processes that have ended."""
     for name in names[: max(len(names) + 1 - KEPT, 0)]:
-        if name.count("-") == 3 and over(name):
+        if FORM.fullmatch(name) and over(name):
             shutil.rmtree(logs / name, ignore_errors=True)

@@ -139,5 +139,5 @@ def every() -> Iterator[Invocation]:
     """Yield the invocations of the repository around the working folder, the newest first."""
     place = invocations.place(Path.cwd())
     names = os.listdir(place) if place and place.is_dir() else []  # noqa: PTH208  # as above
-    for name in sorted((name for name in names if name.count("-") == 3), reverse=True):
+    for name in sorted(filter(invocations.FORM.fullmatch, names), reverse=True):
         yield Invocation(Path(place or "", name))
