@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+from stages import logs
 from stages.errors import UserError
 
 # What the machine refuses, in words; any other OSError is a fault of ours and keeps its traceback.
@@ -26,6 +28,12 @@ def run(main: Callable[[], None], streams: bool = False) -> None:
 
     `streams`: rows go through memory in batches of much the same size.
     """
+    with logs.kept(Path(main.__code__.co_filename).stem) as ended:
+        _call(main, streams, ended)
+
+
+def _call(main: Callable[[], None], streams: bool, ended: Callable[[int], None]) -> None:
+    """Call `main`; what leaves at once says before with which status it has `ended`."""
     if streams:
         # Else Arrow's allocator gives memory back at once, and asks for it again: a fifth of split's time.
         os.environ.setdefault("MIMALLOC_PURGE_DELAY", "-1")
@@ -40,6 +48,7 @@ def run(main: Callable[[], None], streams: bool = False) -> None:
         if "duckdb" not in sys.modules:
             gc.freeze()
         elif not {"joblib", "mlflow"} & set(sys.modules) and _flush():
+            ended(0)
             os._exit(0)
     except UserError as error:
         _stop(str(error), error.status)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from stages import logs
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -114,6 +116,7 @@ class _Bar:
             self.bar = self._made()
             self.task = self.bar.add_task(self.what, total=self.total, text="")
             self.bar.start()
+            logs.follow()
         seconds = time.monotonic() - self.begun
         text = line("", done, self.total, self.unit, seconds).removeprefix(": ")
         self.bar.update(self.task, completed=done, text=text)
@@ -123,7 +126,7 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-        return Progress(*columns, console=Console(stderr=True), transient=True)
+        return Progress(*columns, console=Console(file=logs.bare(sys.stderr)), transient=True)
 
     def close(self) -> None:
         if self.bar is not None:

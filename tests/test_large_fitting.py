@@ -460,7 +460,9 @@ def test_folds_of_a_table_that_does_not_fit_are_refused(in_folder: Callable[[], 
         evaluate._in_memory(Part("train"), columns, tight)
 
 
-def test_a_ctrl_c_in_a_query_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_ctrl_c_in_a_query_is_one(in_folder: Callable[[], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    in_folder()
+
     def main() -> None:
         raise RuntimeError("Query interrupted")  # DuckDB's, now and then
 

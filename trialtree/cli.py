@@ -13,6 +13,9 @@ trialtree finish NAME
 trialtree lineage OF
 trialtree track [REV...] [--all]
 trialtree ui
+trialtree logs [TRIAL]
+trialtree runs
+trialtree compare A B...
 """
 
 import json
@@ -268,6 +271,78 @@ def finish(
 
     for line in finishing.finish(name, onto, pull=pull):
         print(line, flush=True)
+
+
+@app.command()
+def logs(
+    trial: Annotated[
+        str | None, typer.Argument(help="A branch, commit, tag or DVC experiment; default: what ran here last.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while it runs.")] = False,
+    stage: Annotated[str | None, typer.Option(help="One stage only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what the stages of a trial printed, and how they ended."""
+    repository.enter()
+    from trialtree.logs import finding, showing
+
+    if follow and as_json:
+        raise finding.LogsError("--json prints once; leave --follow out")
+    found = finding.find(trial)
+    if as_json:
+        print(json.dumps(showing.as_json(found, showing.chosen(found, stage)), indent=2, ensure_ascii=False))
+    elif follow:
+        try:
+            showing.follow(found, stage)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    else:
+        showing.show(showing.chosen(found, stage))
+
+
+@app.command()
+def runs(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
+    sort: Annotated[
+        str | None, typer.Option(help="By a metric, the best first; -METRIC falling, +METRIC rising.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="\"params.C > 1 and (tags.branch = 'x' or not metrics.accuracy < 0.9)\"")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Runs to print.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Of MLflow; default: that of params.yaml.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Those of every experiment.")] = False,
+    kind: Annotated[list[str] | None, typer.Option(help="trial (default), stage, branch, sweep; repeatable.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the runs of MLflow: the newest first, or the best."""
+    repository.enter()
+    from trialtree.queries import asking
+
+    asking.runs(asking.Asked(sort, where, limit, experiment, every, kind or ["trial"], reverse, as_json))
+
+
+@app.command()
+def compare(
+    of: Annotated[list[str], typer.Argument(help="Branches, commits, tags, DVC experiments, or `workspace`.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw metrics and curves into this .png file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say in which params, metrics, data and files of code trials differ."""
+    target = plot and plot.absolute()
+    repository.enter()
+    from trialtree.queries import comparing, differences, pictures, sides
+
+    if target:
+        pictures.check(target)
+    found = differences.compare(sides.read(of))
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2, ensure_ascii=False, default=str))
+    else:
+        comparing.show(found)
+    if target:
+        pictures.draw(found, target)
+        print(target, file=sys.stderr)
 
 
 @app.command(hidden=True)

@@ -53,7 +53,7 @@ def _read(path: Path) -> Rows:
         return []
 
 
-def _shown(text: str) -> str:
+def caption(text: str) -> str:
     """Return a label for a picture: short, and without what matplotlib takes for mathematics."""
     text = text.replace("$", r"\$")
     return text if len(text) <= 40 else text[:37] + "..."
@@ -71,7 +71,7 @@ def _confusion(axes: Any, rows: Rows) -> None:
         for i, line in enumerate(counts):
             for j, count in enumerate(line):
                 axes.text(j, i, count, ha="center", va="center", color="white" if 2 * count > largest else "black")
-    shown = [_shown(label) for label in labels]
+    shown = [caption(label) for label in labels]
     axes.set_xticks(range(len(labels)), shown, rotation=45 if len(labels) > 3 else 0)
     axes.set_yticks(range(len(labels)), shown)
     axes.set(xlabel="predicted", ylabel="actual", title="Confusion matrix, test part")
@@ -86,7 +86,7 @@ def _lines(x: str, y: str, title: str, diagonal: bool) -> Callable[[Any, Rows], 
             by_label[row["label"]].append((float(row[x]), float(row[y])))
         for label, points in by_label.items():
             axes.plot(
-                *zip(*points, strict=True), label=_shown(label), marker="." if len(points) <= _BAR_LIMIT else None
+                *zip(*points, strict=True), label=caption(label), marker="." if len(points) <= _BAR_LIMIT else None
             )
         if diagonal:
             axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
@@ -116,7 +116,7 @@ def _importance(axes: Any, rows: Rows) -> None:
     shown = rows[:_BAR_LIMIT][::-1]
     # By place, not by name: two long names may be shown alike.
     axes.barh(range(len(shown)), [float(row["importance"]) for row in shown])
-    axes.set_yticks(range(len(shown)), [_shown(row["column"]) for row in shown])
+    axes.set_yticks(range(len(shown)), [caption(row["column"]) for row in shown])
     axes.set(xlabel="importance", title="Importance of columns")
 
 

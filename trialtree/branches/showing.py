@@ -23,7 +23,7 @@ def table(trials: Sequence[Trial], *, plain: bool = False) -> Table:
     """Return a row for each trial."""
     made = Table(box=None, header_style="bold", padding=(0, 2 if plain else 1, 0, 0))
     names = list(dict.fromkeys(name for trial in trials for name in trial.main))[:_MOST]
-    short = _short([key for trial in trials for key in trial.params])
+    shorter = short([key for trial in trials for key in trial.params])
     made.add_column("trial", overflow="fold", min_width=8)
     made.add_column("commit", no_wrap=True)
     made.add_column("data", no_wrap=True)
@@ -35,7 +35,7 @@ def table(trials: Sequence[Trial], *, plain: bool = False) -> Table:
     made.add_column("when", no_wrap=True)
     for trial in trials:
         metrics = (locks.shown(trial.metrics[name]) if name in trial.metrics else "" for name in names)
-        params = " ".join(f"{short[key]}={value}" for key, value in trial.params.items())
+        params = " ".join(f"{shorter[key]}={value}" for key, value in trial.params.items())
         called = ", ".join(trial.names) + ("" if trial.whole else " (not whole)")
         made.add_row(
             called, trial.commit[:7], trial.data[:7], trial.in_remote, *metrics, params, trial.who, trial.when[:10]
@@ -43,7 +43,7 @@ def table(trials: Sequence[Trial], *, plain: bool = False) -> Table:
     return made
 
 
-def _short(keys: Sequence[str]) -> dict[str, str]:
+def short(keys: Sequence[str]) -> dict[str, str]:
     """Return each key without its section and `hyperparameters`, or the whole where two are alike then."""
     distinct = list(dict.fromkeys(keys))
     ends = [key.partition(".")[2].removeprefix("hyperparameters.") for key in distinct]
