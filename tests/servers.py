@@ -137,8 +137,9 @@ def line_to(url: str) -> Iterator[Line]:
         with suppress(OSError):
             while True:
                 ours, _ = server.accept()
+                line.ends.append(ours)
                 theirs = socket.create_connection(there)
-                line.ends += [ours, theirs]
+                line.ends.append(theirs)
                 for source, target, sent in ((ours, theirs, True), (theirs, ours, False)):
                     threading.Thread(
                         target=line.pass_on, args=(source, target), kwargs={"sent": sent}, daemon=True
