@@ -6,19 +6,24 @@ A step that is over within a second says nothing.
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import duckdb
 
 Unit = Literal["rows", "bytes", "iterations"]
-Report = Callable[[int], None]  # is told how much is done, of the step's total
 
 _PATIENCE = 1.0  # seconds before a bar appears
 _EVERY = 10.0  # seconds between plain lines
 _POLL = 0.25  # seconds between questions to DuckDB
+
+
+class Report(Protocol):
+    """Is told how much is done, of the step's total, and what else there is to show."""
+
+    def __call__(self, done: int, text: str = "") -> None: ...
 
 
 @contextmanager
@@ -59,11 +64,12 @@ class _Lines:
         self.what, self.total, self.unit = what, total, unit
         self.begun = self.said = time.monotonic()
 
-    def report(self, done: int) -> None:
+    def report(self, done: int, text: str = "") -> None:
         now = time.monotonic()
         if now - self.said >= _EVERY:
             self.said = now
-            print(line(self.what, done, self.total, self.unit, now - self.begun), file=sys.stderr, flush=True)
+            said = line(self.what, done, self.total, self.unit, now - self.begun)
+            print(f"{said}, {text}" if text else said, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass
@@ -107,7 +113,7 @@ class _Bar:
         self.begun = time.monotonic()
         self.bar: Any = None
 
-    def report(self, done: int) -> None:
+    def report(self, done: int, text: str = "") -> None:
         if self.bar is None:
             if time.monotonic() - self.begun < _PATIENCE:
                 return
@@ -115,8 +121,8 @@ class _Bar:
             self.task = self.bar.add_task(self.what, total=self.total, text="")
             self.bar.start()
         seconds = time.monotonic() - self.begun
-        text = line("", done, self.total, self.unit, seconds).removeprefix(": ")
-        self.bar.update(self.task, completed=done, text=text)
+        said = line("", done, self.total, self.unit, seconds).removeprefix(": ")
+        self.bar.update(self.task, completed=done, text=f"{said}, {text}" if text else said)
 
     def _made(self) -> Any:
         from rich.console import Console

@@ -86,16 +86,29 @@ class Store:
         Raises:
             StoreError: the store cannot be reached, used or written to; one line, with what to do.
         """
-        with _lock(self.top / f"{_DATABASE}.lock"):
-            try:
-                with _current(self.uri):
-                    yield self._client()
-            except UserError:
+        with _lock(self.top / f"{_DATABASE}.lock"), self.told(after), _current(self.uri):
+            yield self._client()
+
+    @contextmanager
+    def told(self, after: str) -> Iterator[None]:
+        """Say in one line what the store refuses in the block, and `after`.
+
+        Raises:
+            StoreError: it refuses something.
+        """
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            if not _is_theirs(error):
                 raise
-            except Exception as error:
-                if not _is_theirs(error):
-                    raise
-                raise StoreError(f"MLflow at {self.shown}: {_line(error, self.uri, self.shown)}; {after}") from None
+            raise StoreError(f"MLflow at {self.shown}: {_line(error, self.uri, self.shown)}; {after}") from None
+
+    def load(self) -> None:
+        """Import what speaks to it, which takes seconds: before `opened`, where others would wait for that."""
+        with _current(self.uri):
+            pass
 
     def _client(self) -> "MlflowClient":
         """Return a client of a store that answers."""
