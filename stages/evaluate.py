@@ -90,7 +90,8 @@ def on_train(
 ) -> tuple[list[folding.Record], list[folding.Point], list[str]]:
     """Return cross-validation's records and the learning curve's points, each only if asked for, and notes on them.
 
-    A record stands in folds.csv as soon as its fold is done. The learning curve is of the last fold (of five, without cross-validation).
+    A record stands in folds.csv as soon as its fold is done. The learning curve is of the last fold (of five, without
+    cross-validation).
 
     Raises:
         DataError: the train part is too small for the folds.

@@ -154,13 +154,13 @@ def ran(ran_once: Repo, tmp_path: Path) -> Repo:
 
 @pytest.fixture
 def slow(repo: Repo) -> Callable[..., Repo]:
-    """Return a function that makes a repository with an estimator as slow as one says, on split iris."""
+    """Return a function that makes a repository with an estimator that is fitted until a file `enough` is there."""
 
     def make(**hyperparameters: Any) -> Repo:
         (repo.path / "stages/slow.py").write_text(SLOW, encoding="utf-8")
         repo.params({
             "train.estimator": "stages.slow.Slow",
-            "train.hyperparameters": hyperparameters,
+            "train.hyperparameters": {"enough": str(repo.path / "enough"), **hyperparameters},
             "train.allow_pickle": True,
             "evaluate": {},
         })  # fmt: skip

@@ -48,10 +48,11 @@ FITS: list[tuple[str, dict[str, Any], list[str], int]] = [
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize(("name", "settings", "labels", "count"), FITS, ids=lambda value: str(value).rpartition(".")[2])
+@pytest.mark.parametrize("fit", FITS, ids=lambda fit: fit[0].rpartition(".")[2])
 def test_a_fit_with_a_curve_stores_the_bytes_of_a_plain_fit(
-    name: str, settings: dict[str, Any], labels: list[str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fit: tuple[str, dict[str, Any], list[str], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    name, settings, labels, count = fit
     monkeypatch.setattr(stepwise, "_SMALL", 0)  # a forest is grown in lots
     task = estimators.task(estimators.find(name))
     rows = IRIS if task == "classification" else DIABETES
@@ -119,7 +120,7 @@ def test_a_link_to_the_cache_of_dvc_is_replaced(tmp_path: Path) -> None:
 
 
 def test_the_curve_file_grows_while_the_fit_runs_and_stays_when_it_is_killed(slow: Callable[..., Repo]) -> None:
-    repo = slow(iterations=1000, pause=0.01)
+    repo = slow()
     path = repo.path / "reports/curves.csv"
     with subprocess.Popen(["python", "-m", "stages.train"], cwd=repo.path, env=repo.env) as train:
         first = until(lambda: path.exists() and path.read_text().count("\n") > 10 and path.read_text())
@@ -128,18 +129,18 @@ def test_the_curve_file_grows_while_the_fit_runs_and_stays_when_it_is_killed(slo
         train.kill()
     left = path.read_text().splitlines()
     assert left[:3] == ["step,label,value", "0,train_loss,1.0", "0,validation_score,0.0"]
-    assert len(left) < 2001
 
 
 def test_folds_are_written_one_by_one(slow: Callable[..., Repo]) -> None:
-    repo = slow(iterations=100, pause=0.01)
+    repo = slow(iterations=100)
     repo.params({"evaluate.cross_validation": {"folds": 3}})
     repo.stage("train")
     path = repo.path / "reports/folds.csv"
     with subprocess.Popen(["python", "-m", "stages.evaluate"], cwd=repo.path, env=repo.env) as evaluate:
         lines = until(lambda: path.exists() and path.read_text().splitlines())
-        assert 2 <= len(lines) < 4
+        (repo.path / "enough").touch()
         evaluate.wait()
+    assert 2 <= len(lines) < 4
     after = path.read_text().splitlines()
     assert after[: len(lines)] == lines
     assert [line.split(",")[0] for line in after] == ["fold", "1", "2", "3"]
