@@ -33,22 +33,20 @@ class Curve:
 
     def __init__(self) -> None:
         self.points: list[tuple[int, str, float]] = []  # only ever added to, so that a thread can read on
+        self.values: Values = {}  # those that the fit added, and not those that it keeps itself
         self.steps = 0
         self._looks = threading.Lock()
         self._seen: tuple[Any, Report] | None = None
 
     def add(self, values: Mapping[str, float]) -> None:
         """Add the values of the next iteration, by label."""
+        for label, value in values.items():
+            self.values.setdefault(label, []).append(float(value))
+        self._append(values)
+
+    def _append(self, values: Mapping[str, float]) -> None:
         self.points.extend((self.steps, label, float(value)) for label, value in values.items())
         self.steps += 1
-
-    @property
-    def values(self) -> Values:
-        """All values so far."""
-        found: Values = {}
-        for _, label, value in self.points:
-            found.setdefault(label, []).append(value)
-        return found
 
     @property
     def text(self) -> str:
@@ -71,29 +69,30 @@ class Curve:
             if self._seen is None:
                 return
             estimator, report = self._seen
-            lists = {label: values for name, label in _LISTS.items() if (values := _list(estimator, name))}
+            # An array does not grow: it is of the estimator's full length from the first.
+            lists = _lists(estimator, list)
             # Of the iteration that runs, one list may have a value and another not yet.
             for step in range(self.steps, max(map(len, lists.values()), default=0) - 1):
-                self.add({label: values[step] for label, values in lists.items() if step < len(values)})
+                self._append({label: values[step] for label, values in lists.items() if step < len(values)})
                 report(self.steps, self.text)
-
-
-def _list(estimator: Any, name: str) -> list[float]:
-    """Return a copy of a list; an array is not one that grows."""
-    found = getattr(estimator, name, None)
-    return list(found) if isinstance(found, list) else []
 
 
 def kept(estimator: Any) -> Values:
     """Return the values that a fitted estimator kept of its iterations; none where there are no iterations."""
     if hasattr(estimator, "get_evals_result"):
         return of_catboost(estimator.get_evals_result())
+    return _lists(estimator, (list, np.ndarray))
+
+
+def _lists(estimator: Any, kinds: type | tuple[type, ...]) -> Values:
+    """Return copies of the estimator's lists that hold numbers."""
     found = {}
     for name, label in _LISTS.items():
         values = getattr(estimator, name, None)
-        if values is not None and np.ndim(values) == 1 and len(values):
-            found[label] = np.asarray(values, dtype=float).tolist()
-    return found if any(label.startswith("train_") for label in found) else {}
+        with suppress(TypeError, ValueError):
+            if isinstance(values, kinds) and np.ndim(values) == 1 and len(values):
+                found[label] = np.asarray(values, dtype=float).tolist()
+    return found
 
 
 def of_catboost(metrics: Mapping[str, Mapping[str, list[float]]]) -> Values:

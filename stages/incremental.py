@@ -4,7 +4,6 @@ The estimator sees the rows in the order of the part's files, which split has
 shuffled, and shuffles each batch by its own seed.
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from stages.params import PATH
 from stages.preparing import Ready
 from stages.recipes import Recipe, TrainError
 from stages.refusals import called
-from stages.stepwise import Watched
+from stages.stepwise import Watched, quietly
 
 Array = np.ndarray[Any, Any]
 
@@ -67,9 +66,9 @@ def _seen(estimator: Any, of: Watched) -> dict[str, float]:
     kept = curves.kept(estimator)
     if kept:
         return {label: values[-1] for label, values in kept.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quietly():
         return of.score(estimator.predict(of.rows.values))
+    return {}
 
 
 def _balanced(target: Array) -> dict[Label, float]:

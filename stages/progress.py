@@ -122,7 +122,10 @@ class _Bar:
             self.bar.start()
         seconds = time.monotonic() - self.begun
         said = line("", done, self.total, self.unit, seconds).removeprefix(": ")
-        self.bar.update(self.task, completed=done, text=f"{said}, {text}" if text else said)
+        if text:
+            # 80 columns hold no count beside it, and the bar shows as much.
+            said = f"{said.partition(' (')[2].replace(')', '') or said}, {text}"
+        self.bar.update(self.task, completed=done, text=said)
 
     def _made(self) -> Any:
         from rich.console import Console

@@ -10,7 +10,7 @@ curve. Scores are of at most `WATCHED` rows, validation's where there are some.
 
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,10 +77,17 @@ def fit(recipe: Recipe, estimator: Any, rows: Ready, of: Watched, curve: Curve) 
         with curve.looking_at(estimator, report):
             called(recipe, "train", estimator.fit, rows.values, rows.target)
     if not curves.kept(estimator) and hasattr(estimator, "staged_predict"):
-        with warnings.catch_warnings(), suppress(ValueError):
-            warnings.simplefilter("ignore")
+        with quietly():
             for predicted in estimator.staged_predict(of.rows.values):
                 curve.add(of.score(predicted))
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what a score warns of and what it cannot do from the fit, which does not need it."""
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _total(estimator: Any) -> int | None:

@@ -11,6 +11,7 @@ FAILED or KILLED. A store that fails is tried again as long as the fit runs.
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -98,7 +99,8 @@ class LiveRun:
         """
         if self._id is None or self._client is None:
             return
-        self.log()
+        with suppress(stores.StoreError):
+            self.log()  # what cannot be logged now, register logs
         digest = self._fit.last.get("done")
         if digest:
             self._hand_over(digest)
@@ -203,8 +205,10 @@ def main() -> None:
     fit, pid, path = Fit(), int(sys.argv[1]), Path(sys.argv[2]).absolute()
     try:
         follow(fit, LiveRun(fit, pid, Tail(path)))
-    except Exception as error:  # all that fails here is said, and nothing is stopped by it
-        fit.tell(warning=" ".join(str(error).split())[:300] or type(error).__name__)
+    except Exception as error:  # whatever it is, it is said, and stops nothing
+        said = re.sub(r"://[^/\s@]*@", "://", " ".join(str(error).split()))
+        fit.tell(warning=said[:300] or type(error).__name__)
+    os._exit(0)  # the fit waits for the end, and Python takes its time to forget MLflow
 
 
 if __name__ == "__main__":
