@@ -88,7 +88,7 @@ def _lists(estimator: Any, kinds: type | tuple[type, ...]) -> Values:
     """Return copies of the estimator's lists that hold numbers."""
     found = {}
     for name, label in _LISTS.items():
-        values = getattr(estimator, name, None)
+        values: Any = getattr(estimator, name, None)
         with suppress(TypeError, ValueError):
             if isinstance(values, kinds) and np.ndim(values) == 1 and len(values):
                 found[label] = np.asarray(values, dtype=float).tolist()
