@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from stages import progress
+from stages.curves import Curve, of_catboost
 from stages.matrices import Preparation
 from stages.preparing import Ready
 from stages.recipes import Recipe
@@ -25,28 +26,41 @@ _OWN = 1000  # iterations, where the recipe says nothing
 class _Told:
     """Tells of each iteration."""
 
-    def __init__(self, report: progress.Report) -> None:
-        self.report = report
+    def __init__(self, report: progress.Report, curve: Curve | None) -> None:
+        self.report, self.curve = report, curve
 
     def after_iteration(self, info: Any) -> bool:
         """Tell, and go on."""
-        self.report(info.iteration)
+        if self.curve is None:
+            self.report(info.iteration)
+            return True
+        values = of_catboost(info.metrics)
+        # With a metric_period it has values of some iterations only.
+        if any(len(of) > self.curve.steps for of in values.values()):
+            self.curve.add({label: of[-1] for label, of in values.items() if of})
+        self.report(info.iteration, self.curve.text)
         return True
 
 
-def fit(recipe: Recipe, estimator: Any, rows: Ready, held: Ready | None, preparation: Preparation) -> Any:
-    """Return CatBoost fitted on `rows`, with `held` choosing its best iteration.
+def pools(rows: Ready, held: Ready | None, preparation: Preparation) -> list[Any]:
+    """Return the rows to fit on, and behind them those that choose the best iteration, as CatBoost takes them."""
+    return [_pool(ready, preparation) for ready in (rows, held) if ready is not None]
+
+
+def fit(recipe: Recipe, estimator: Any, on: Sequence[Any], curve: Curve | None = None) -> Any:
+    """Return CatBoost fitted on `pools`; the values of an iteration go to `curve` when it ends.
+
+    CatBoost hands a callback all values so far: that takes 0.1 s in 1,000 iterations, and 4 s in 5,000.
 
     Raises:
         TrainError: CatBoost refuses them.
     """
-    pools = [_pool(ready, preparation) for ready in (rows, held) if ready is not None]
     settings = estimator.get_params()
     total = next((settings[name] for name in _ITERATIONS if settings.get(name)), _OWN)
     with progress.step(f"fit {recipe.estimator}", total, "iterations") as report:
         # On a GPU CatBoost calls nobody.
-        told = {} if str(settings.get("task_type")).upper() == "GPU" else {"callbacks": [_Told(report)]}
-        return called(recipe, "train", estimator.fit, pools[0], eval_set=pools[1] if len(pools) > 1 else None, **told)
+        told = {} if str(settings.get("task_type")).upper() == "GPU" else {"callbacks": [_Told(report, curve)]}
+        return called(recipe, "train", estimator.fit, on[0], eval_set=on[1] if len(on) > 1 else None, **told)
 
 
 def _pool(ready: Ready, preparation: Preparation) -> Any:

@@ -92,15 +92,17 @@ def on_train(
 ) -> tuple[list[folding.Record], list[folding.Point], list[str]]:
     """Return cross-validation's records and the learning curve's points, each only if asked for, and notes on them.
 
-    The learning curve is of the last fold (of five, without cross-validation).
+    A record stands in folds.csv as soon as its fold is done. The learning curve is of the last fold (of five, without
+    cross-validation).
 
     Raises:
         DataError: the train part is too small for the folds.
     """
     if p.cross_validation is None and p.learning_curve is None:
-        return [], [], []
+        return folding.written(FOLDS, (), names), [], []
     if models.by_script():
-        return [], [], ["neither cross-validation nor a learning curve: only the script itself can fit its model again"]
+        said = "neither cross-validation nor a learning curve: only the script itself can fit its model again"
+        return folding.written(FOLDS, (), names), [], [said]
 
     def trial(some: "pa.Table", held: Sequence["pa.Table"]) -> list[dict[str, float]]:
         fitted = fitting.fit(model.recipe, columns, some).model
@@ -116,7 +118,8 @@ def on_train(
         if p.cross_validation:
             raise
         raise DataError(f"{error}; evaluate.learning_curve takes 5 where there is no such key") from None
-    records = folding.cross_validated(columns, train, folds, trial) if p.cross_validation else []
+    coming = folding.cross_validated(columns, train, folds, trial) if p.cross_validation else ()
+    records = folding.written(FOLDS, coming, names)
     if p.learning_curve is None:
         return records, [], []
     arrival = folding.arrival(columns, folds[-1], cv.seed)
@@ -227,9 +230,6 @@ def main() -> None:
         plots.write(plots.of_predictions(seen["test"]), folder)
         plots.write({"importance": plots.importance(model.importances() or {})}, folder)
         plots.write({"learning_curve": plots.learning_curve(curve, names[0])}, folder)
-    kept = [name for name in names if any(name in record for record in records)]
-    header = ["fold", "rows_train", "rows", *kept] if records else ["fold"]
-    write_csv(FOLDS, header, ([record.get(name) for name in header] for record in records))
     write_json(METRICS, metrics)
     print("\n".join([shown(metrics), *notes]))
 

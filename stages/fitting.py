@@ -2,13 +2,28 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages import boosting, columnwise, estimators, features, incremental, memory, preparing, resampling, targets
+from stages import (
+    boosting,
+    columnwise,
+    curves,
+    estimators,
+    features,
+    incremental,
+    memory,
+    preparing,
+    resampling,
+    stepwise,
+    targets,
+)
 from stages.batches import Held, Rows
+from stages.curves import Curve
+from stages.errors import UserError
 from stages.matrices import Preparation
 from stages.memory import Plan
 from stages.models import Label, Model, Task, needs_codes
@@ -16,6 +31,7 @@ from stages.params import PATH
 from stages.preparing import Ready
 from stages.recipes import Recipe, TrainError
 from stages.refusals import called, warned
+from stages.stepwise import Watched
 from stages.tables import Columns
 
 if TYPE_CHECKING:
@@ -32,16 +48,22 @@ class Fitted:
 
 
 def fit(
-    recipe: Recipe, columns: Columns, train: "Rows | pa.Table", validation: "Rows | pa.Table | None" = None
+    recipe: Recipe,
+    columns: Columns,
+    train: "Rows | pa.Table",
+    validation: "Rows | pa.Table | None" = None,
+    curve: Curve | None = None,
 ) -> Fitted:
     """Fit a recipe on `train`; `validation` only chooses the best iteration of an estimator that boosts.
+
+    `curve` is told the values of each iteration as they come; without it, those that the estimator keeps are all.
 
     Raises:
         UserError: the recipe does not fit the table, or the estimator cannot be fitted.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fitted = _fitted(recipe, columns, _rows(train), None if validation is None else _rows(validation))
+        fitted = _fitted(recipe, columns, _rows(train), None if validation is None else _rows(validation), curve)
     return replace(fitted, notes=fitted.notes + warned(caught))
 
 
@@ -50,7 +72,7 @@ def _rows(table: "Rows | pa.Table") -> Rows:
     return Held(table) if hasattr(table, "column_names") else table
 
 
-def _fitted(recipe: Recipe, columns: Columns, train: Rows, validation: Rows | None) -> Fitted:
+def _fitted(recipe: Recipe, columns: Columns, train: Rows, validation: Rows | None, curve: Curve | None) -> Fitted:
     """Fit a recipe; see `fit`."""
     cls = estimators.find(recipe.estimator)
     task = estimators.task(cls)
@@ -62,9 +84,8 @@ def _fitted(recipe: Recipe, columns: Columns, train: Rows, validation: Rows | No
     labels = targets.labels_of(target, task, columns.target)
     estimator, notes = _estimator(recipe, task)
     of = preparing.chosen(recipe, columns.target, taken, train)
-    if not recipe.catboost:
-        validation = None
-    made = _planned(of, cls, train.num_rows + (validation.num_rows if validation else 0), labels)
+    held_out = validation.num_rows if validation and recipe.catboost else 0
+    made = _planned(of, cls, train.num_rows + held_out, labels)
     notes += [made.note] if made.note else []
     preparation, ready = preparing.fitted(of, train, target, made)
     if len(ready.target) < len(target):
@@ -74,15 +95,18 @@ def _fitted(recipe: Recipe, columns: Columns, train: Rows, validation: Rows | No
         ready = Ready(ready.values, np.searchsorted(labels, ready.target))
     if recipe.catboost:
         held, more = _held(validation, of, labels, preparation, made)
-        estimator = _boosted(recipe, estimator, ready, held, preparation)
+        estimator = _boosted(recipe, estimator, boosting.pools(ready, held, preparation), curve)
     else:
-        estimator, more = _learned(of, estimator, made, ready)
+        scored = made.way == "batches" or (stepwise.is_scored(estimator) and not recipe.calibrate)
+        late = _first(validation, of, labels, preparation) if scored and curve else None
+        told = (stepwise.watched(task, ready, late), curve) if curve else None
+        estimator, more = _learned(of, estimator, made, ready, told)
     notes = [*more, *notes[1:]] if recipe.accelerate and more else [*notes, *more]
     model = Model(preparation, columns.target, task, labels, recipe, estimator, _best_iteration(estimator))
     left = [c.name for c in columns.features if c.name not in kept.names]
     if left:
         notes.append(f"left out of the features: {', '.join(left)} (text, or dropped by train.features)")
-    return Fitted(model, _curve(estimator), notes)
+    return Fitted(model, curves.kept(estimator) or (curve.values if curve else {}), notes)
 
 
 def _planned(of: preparing.Chosen, cls: type, rows: int, labels: Sequence[Label]) -> Plan:
@@ -127,21 +151,36 @@ def _held(
     return Ready(preparation.transformed(table), found), said
 
 
-def _boosted(recipe: Recipe, estimator: Any, ready: Ready, held: Ready | None, preparation: Preparation) -> Any:
+def _first(rows: Rows | None, of: preparing.Chosen, labels: list[Label], preparation: Preparation) -> Ready | None:
+    """Return the first validation rows, to score a curve on; None where they cannot be: the fit does not need them."""
+    if rows is None:
+        return None
+    with suppress(UserError, ValueError, StopIteration):
+        some = Held(next(rows.batches([*of.columns, of.target], stepwise.WATCHED)), rows.where)
+        return _held(some, of, labels, preparation, Plan("memory", streamed=False, dtype=np.float64))[0]
+    return None
+
+
+def _boosted(recipe: Recipe, estimator: Any, on: Sequence[Any], curve: Curve | None) -> Any:
     """Return CatBoost, fitted."""
     if recipe.calibrate:
         raise TrainError(f"{PATH}: train.calibrate: CatBoost's probabilities are its own; leave calibrate out")
-    return boosting.fit(recipe, estimator, ready, held, preparation)
+    return boosting.fit(recipe, estimator, on, curve)
 
 
-def _learned(of: preparing.Chosen, estimator: Any, made: Plan, ready: Ready) -> tuple[Any, list[str]]:
+def _learned(
+    of: preparing.Chosen, estimator: Any, made: Plan, ready: Ready, told: tuple[Watched, Curve] | None
+) -> tuple[Any, list[str]]:
     """Return another estimator, fitted, and what is to be said about the fit."""
     if made.way == "batches":
         times = incremental.epochs(of.recipe, estimator)
         said = [f"learned in batches of {incremental.BATCH:,} rows, {times} {'times' if times > 1 else 'time'} over"]
-        return incremental.fit(of.recipe, estimator, of.task, ready.values, ready.target), said
+        return incremental.fit(of.recipe, estimator, ready, of.task == "classification", told), said
     estimator = _calibrated(of.recipe, estimator)
-    called(of.recipe, "train", estimator.fit, ready.values, ready.target)
+    if told is None:
+        called(of.recipe, "train", estimator.fit, ready.values, ready.target)
+    else:
+        stepwise.fit(of.recipe, estimator, ready, *told)
     if not of.recipe.accelerate:
         return estimator, []
     fell = estimators.fell_back(estimator)
@@ -164,19 +203,3 @@ def _best_iteration(estimator: Any) -> int | None:
     """Return the iteration that CatBoost chose by the validation rows; None without them, or for others."""
     best: int | None = estimator.get_best_iteration() if hasattr(estimator, "get_best_iteration") else None
     return best
-
-
-def _curve(estimator: Any) -> dict[str, list[float]]:
-    """Return the values of a metric by iteration, as the estimator kept them."""
-    if hasattr(estimator, "get_evals_result"):
-        names = {"learn": "train"}
-        return {
-            f"{names.get(part, part)}_{metric.lower()}": values
-            for part, metrics in estimator.get_evals_result().items()
-            for metric, values in metrics.items()
-        }
-    for attribute in ("train_score_", "loss_curve_"):
-        values = getattr(estimator, attribute, None)
-        if values is not None and np.ndim(values) == 1 and len(values):
-            return {"train_loss" if attribute == "loss_curve_" else "train_score": np.asarray(values).tolist()}
-    return {}

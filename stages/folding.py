@@ -4,13 +4,15 @@ Folds never see the validation part, so an estimator that boosts runs all its
 iterations in them: no early stopping.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stages.errors import UserError
+from stages.growing import Growing
 from stages.params import PATH
 from stages.tables import SPLIT, Column, Columns, DataError
 
@@ -101,21 +103,40 @@ def _firsts(table: "pa.Table", columns: Columns) -> "Rows":
     return firsts
 
 
-def cross_validated(columns: Columns, table: "pa.Table", of: Sequence[Fold], trial: Trial) -> list[Record]:
-    """Return a record for each fold: its number from 1, rows fitted on, rows scored, and their metrics.
+def cross_validated(columns: Columns, table: "pa.Table", of: Sequence[Fold], trial: Trial) -> Iterator[Record]:
+    """Yield a record for each fold: its number from 1, rows fitted on, rows scored, and their metrics.
 
     Raises:
         DataError: the rows of a fold cannot be fitted.
     """
-    records = []
     for number, fold in enumerate(of, start=1):
         try:
             (metrics,) = trial(table.take(fold.train), [table.take(fold.test)])
         except UserError as error:
             where = f"{PATH}: evaluate.cross_validation: fold {number} of {len(of)}{_way(columns)}"
             raise DataError(f"{where}: {_reason(error)}") from None
-        records.append({"fold": number, "rows_train": len(fold.train), "rows": len(fold.test)} | metrics)
-    return records
+        yield {"fold": number, "rows_train": len(fold.train), "rows": len(fold.test)} | metrics
+
+
+def written(path: Path, records: Iterable[Record], names: Sequence[str]) -> list[Record]:
+    """Return the records, each written to a CSV file as it comes; at the end the file has what all of them have."""
+    done: list[Record] = []
+
+    def table() -> tuple[list[str], list[list[float | None]]]:
+        kept = [name for name in names if any(name in record for record in done)]
+        header = ["fold", "rows_train", "rows", *kept] if done else ["fold"]
+        return header, [[record.get(name) for name in header] for record in done]
+
+    with Growing(path) as file:
+        header: list[str] = []
+        for record in records:
+            done.append(record)
+            if not header:
+                header = table()[0]
+                file.add([header])
+            file.add([[record.get(name) for name in header]])
+        file.finish(*table())
+    return done
 
 
 def summary(records: Sequence[Record], names: Sequence[str]) -> dict[str, float]:

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from stages import progress
-from stages.models import Label, Task
+from stages import curves, progress
+from stages.curves import Curve
+from stages.models import Label
 from stages.params import PATH
+from stages.preparing import Ready
 from stages.recipes import Recipe, TrainError
 from stages.refusals import called
+from stages.stepwise import Watched, quietly
 
 Array = np.ndarray[Any, Any]
 
@@ -34,13 +37,14 @@ def epochs(recipe: Recipe, estimator: Any) -> int:
     return recipe.epochs or recipe.hyperparameters.get("max_iter") or _EPOCHS
 
 
-def fit(recipe: Recipe, estimator: Any, task: Task, values: Array, target: Array) -> Any:
-    """Return the estimator, fitted on rows (rows, columns) and their target (rows,) a batch at a time.
+def fit(recipe: Recipe, estimator: Any, rows: Ready, labelled: bool, told: tuple[Watched, Curve] | None = None) -> Any:
+    """Return the estimator, fitted on rows a batch at a time; `told` gets a score or the estimator's own after each.
 
     Raises:
         TrainError: the estimator refuses them.
     """
-    classes: Sequence[Label] | Array = np.unique(target) if task == "classification" else ()
+    values, target = rows.values, rows.target
+    classes: Sequence[Label] | Array = np.unique(target) if labelled else ()
     if len(classes) and getattr(estimator, "class_weight", None) == "balanced":
         estimator.set_params(class_weight=_balanced(target))
     times, first = epochs(recipe, estimator), {"classes": classes} if len(classes) else {}
@@ -51,8 +55,20 @@ def fit(recipe: Recipe, estimator: Any, task: Task, values: Array, target: Array
                 labels = target[start : start + BATCH]
                 called(recipe, "train", estimator.partial_fit, some, labels, **first)
                 first = {}
-                report(epoch * len(target) + start + len(labels))
+                if told is not None:
+                    told[1].add(_seen(estimator, told[0]))
+                report(epoch * len(target) + start + len(labels), told[1].text if told else "")
     return estimator
+
+
+def _seen(estimator: Any, of: Watched) -> dict[str, float]:
+    """Return what the estimator keeps of its last batch, else its score now."""
+    kept = curves.kept(estimator)
+    if kept:
+        return {label: values[-1] for label, values in kept.items()}
+    with quietly():
+        return of.score(estimator.predict(of.rows.values))
+    return {}
 
 
 def _balanced(target: Array) -> dict[Label, float]:

@@ -6,9 +6,9 @@ A step that is over within a second says nothing.
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from stages import logs
 
@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     import duckdb
 
 Unit = Literal["rows", "bytes", "iterations", "trials"]
-Report = Callable[[int], None]  # is told how much is done, of the step's total
 
 _PATIENCE = 1.0  # seconds before a bar appears
 _EVERY = 10.0  # seconds between plain lines
 _POLL = 0.25  # seconds between questions to DuckDB
+
+
+class Report(Protocol):
+    """Is told how much is done, of the step's total, and what else there is to show."""
+
+    def __call__(self, done: int, text: str = "") -> None: ...
 
 
 @contextmanager
@@ -61,11 +66,12 @@ class _Lines:
         self.what, self.total, self.unit = what, total, unit
         self.begun = self.said = time.monotonic()
 
-    def report(self, done: int) -> None:
+    def report(self, done: int, text: str = "") -> None:
         now = time.monotonic()
         if now - self.said >= _EVERY:
             self.said = now
-            print(line(self.what, done, self.total, self.unit, now - self.begun), file=sys.stderr, flush=True)
+            said = line(self.what, done, self.total, self.unit, now - self.begun)
+            print(f"{said}, {text}" if text else said, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         pass
@@ -109,7 +115,7 @@ class _Bar:
         self.begun = time.monotonic()
         self.bar: Any = None
 
-    def report(self, done: int) -> None:
+    def report(self, done: int, text: str = "") -> None:
         if self.bar is None:
             if time.monotonic() - self.begun < _PATIENCE:
                 return
@@ -118,8 +124,11 @@ class _Bar:
             self.bar.start()
             logs.follow()
         seconds = time.monotonic() - self.begun
-        text = line("", done, self.total, self.unit, seconds).removeprefix(": ")
-        self.bar.update(self.task, completed=done, text=text)
+        said = line("", done, self.total, self.unit, seconds).removeprefix(": ")
+        if text:
+            # 80 columns hold no count beside it, and the bar shows as much.
+            said = f"{said.partition(' (')[2].replace(')', '') or said}, {text}"
+        self.bar.update(self.task, completed=done, text=said)
 
     def _made(self) -> Any:
         from rich.console import Console

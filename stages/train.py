@@ -6,7 +6,9 @@ Reads   data/split/
 Writes  models/model/, reports/curves.csv, reports/script.json, reports/script/
 
 The validation part, put through the fitted preprocessing, only chooses the
-best iteration of an estimator that boosts.  The same params and data give the
+best iteration of an estimator that boosts.  The curve is written line by line
+while the fit runs, and a fit of more than 5 s is shown in MLflow meanwhile:
+see `live` for the two settings of that. The same params and data give the
 same bytes.  Only the columns that the recipe takes are read, and a table that
 does not fit into train.memory is held in a file or learned in batches.
 
@@ -19,9 +21,12 @@ from typing import Any
 
 from pydantic import model_validator
 
-from stages import command, fitting, models, params, scripts, tables
+from stages import command, curves, fitting, models, params, scripts, tables
 from stages.batches import Part
+from stages.curves import Curve
 from stages.files import replacing_folder, write_csv, write_json
+from stages.growing import Growing
+from stages.live import Live
 from stages.recipes import Recipe
 
 CURVES = Path("reports/curves.csv")
@@ -45,13 +50,6 @@ class TrainParams(Recipe):
         return {**section, "estimator": ""}
 
 
-def write_curves(curve: dict[str, list[float]], path: Path = CURVES) -> None:
-    """Write the curve, a line for each iteration and part; only the header where there are no iterations."""
-    steps = range(max(map(len, curve.values()), default=0))
-    rows = [(step, label, values[step]) for step in steps for label, values in curve.items() if step < len(values)]
-    write_csv(path, ["step", "label", "value"], rows)
-
-
 def write_no_script() -> None:
     """Write what a trial that no script trains has of one."""
     write_json(scripts.METRICS, {})
@@ -65,15 +63,19 @@ def main() -> None:
     if p.script is not None:
         from stages import running
 
-        write_curves({})
+        write_csv(CURVES, curves.HEADER, [])
         print("\n".join(running.run(p.script, p.arguments)))
         return
     write_no_script()
     columns = tables.read_columns()
     train = Part("train")
-    fitted = fitting.fit(p, columns, train, Part("validation"))
-    models.save(fitted.model)
-    write_curves(fitted.curve)
+    curve = Curve()
+    with Live(CURVES) as live, Growing(CURVES) as file:
+        with curves.written(curve, file, live.tick):
+            fitted = fitting.fit(p, columns, train, Part("validation"), curve)
+        models.save(fitted.model)
+        file.finish(curves.HEADER, curves.rows(fitted.curve))
+        live.done(models.digest())
     for note in fitted.notes:
         print(note)
     model = fitted.model

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.postgres import database
 from tests.servers import S3, s3_server
+from tests.slow import SLOW
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared" / "data"
@@ -150,6 +151,25 @@ def ran(ran_once: Repo, tmp_path: Path) -> Repo:
     """A copy of such a repository, to change."""
     shutil.copytree(ran_once.path.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
     return Repo(tmp_path / "repo", isolated(tmp_path / "home"))
+
+
+@pytest.fixture
+def slow(repo: Repo) -> Callable[..., Repo]:
+    """Return a function that makes a repository with an estimator that is fitted until a file `enough` is there."""
+
+    def make(**hyperparameters: Any) -> Repo:
+        (repo.path / "stages/slow.py").write_text(SLOW, encoding="utf-8")
+        repo.params({
+            "train.estimator": "stages.slow.Slow",
+            "train.hyperparameters": {"enough": str(repo.path / "enough"), **hyperparameters},
+            "train.allow_pickle": True,
+            "evaluate": {},
+        })  # fmt: skip
+        repo.stage("fetch")
+        repo.stage("split")
+        return repo
+
+    return make
 
 
 @pytest.fixture

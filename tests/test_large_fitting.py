@@ -154,7 +154,8 @@ def test_catboost_gives_the_same_bytes_from_a_file_as_from_memory(
             assert isinstance(ready.values, np.memmap)
         else:
             late = Ready(preparation.transformed(held.table), validation)
-        fitted = boosting.fit(of, estimators.make(name, {"iterations": 10}, 0), ready, late, preparation)
+        on = boosting.pools(ready, late, preparation)
+        fitted = boosting.fit(of, estimators.make(name, {"iterations": 10}, 0), on)
         storing.dump_catboost(fitted, folder / plan.way)
     assert (folder / "file").read_bytes() == (folder / "memory").read_bytes()
 
@@ -168,7 +169,7 @@ def test_batches_learn_all_rows_and_labels_and_are_the_same_twice() -> None:
     found = []
     for _ in range(2):
         estimator = estimators.make(SGD, dict(of.hyperparameters), 0)
-        found.append(incremental.fit(of, estimator, "classification", values, labels))
+        found.append(incremental.fit(of, estimator, Ready(values, labels), labelled=True))
     assert found[0].classes_.tolist() == ["maybe", "no", "yes"]
     assert found[0].t_ == 3 * 200_000 + 1
     np.testing.assert_array_equal(found[0].coef_, found[1].coef_)
@@ -179,7 +180,7 @@ def test_a_batched_naive_bayes_is_that_of_all_rows_at_once() -> None:
     values = np.random.RandomState(0).randn(100_000, 3)
     labels = values[:, 0] > 0
     name = "sklearn.naive_bayes.GaussianNB"
-    batched = incremental.fit(recipe(name), estimators.make(name, {}, 0), "classification", values, labels)
+    batched = incremental.fit(recipe(name), estimators.make(name, {}, 0), Ready(values, labels), labelled=True)
     whole = estimators.make(name, {}, 0).fit(values, labels)
     np.testing.assert_allclose(batched.theta_, whole.theta_, rtol=1e-10, atol=1e-12)
     with pytest.raises(UserError, match=r"^params.yaml: train.epochs: .* counts rows, and must see each once"):
@@ -203,7 +204,8 @@ def test_every_estimator_with_partial_fit_learns_in_batches() -> None:
         assert memory.family(of, cls) == "batches"
         task = estimators.task(cls)
         target = values[:, 0] > 0 if task == "classification" else values[:, 0]
-        assert len(incremental.fit(of, estimators.make(public, {}, 0), task, values, target).predict(values)) == 300
+        fitted = incremental.fit(of, estimators.make(public, {}, 0), Ready(values, target), task == "classification")
+        assert len(fitted.predict(values)) == 300
 
 
 SIZE = memory.Size(rows=10_000_000, columns=8, width=8, labels=0)

@@ -11,7 +11,7 @@ from stages.logs import ORDER
 from trialtree import revisions
 from trialtree.logs.linking import Kept, of_lock
 from trialtree.logs.records import Execution, Invocation
-from trialtree.tracking import committed, git, history, locks
+from trialtree.tracking import git, history, locks, refs
 
 _STASHES = {
     "celery/stash": "{0} is queued and has not begun; `dvc queue start` begins",
@@ -123,7 +123,7 @@ def _of_commit(name: str, commit: str, kept: Kept) -> Found:
     lock = locks.entries(content) if content else {}
     if not lock:
         raise LogsError(f"{name}: {commit[:7]} has no dvc.lock: the pipeline has not run there")
-    experiment = next(iter(committed.experiments().get(commit, ())), None)
+    experiment = next(iter(refs.read().experiments.get(commit, ())), None)
     parts = list(_parts(lock, of_lock(lock, kept, experiment, _time(commit) * 1000 + 999), experiment))
     ran = [part.execution for part in parts if part.execution and not part.cached]
     invocation = Invocation(ran[-1].log.parent) if ran else None

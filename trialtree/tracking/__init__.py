@@ -9,6 +9,8 @@
     storage.py      where DVC keeps an object
     inputs.py       the split as dataset inputs of a run
     runs.py         a trial to a run: `publish`
+    curves.py       curves.csv and folds.csv as points of metrics
+    live.py         a fit to a run while it runs, in the process beside it; pipes.py, processes.py: to and of the fit
     commits.py      a commit to the run and the model versions of its trial: `add`
     packages.py     a model folder to an MLflow model that needs neither the repository nor trialtree
     versions.py     such a model to a version of the registry, and its aliases

@@ -1,46 +1,47 @@
-"""The points of a trial's curves, as metrics with a history."""
+"""The points of reports/curves.csv and reports/folds.csv, as MLflow's metrics with their history."""
 
 import csv
 import io
-import math
 from collections.abc import Iterator
 
-Point = tuple[str, float, int]  # a metric's name, its value, its step
+_OF_FOLDS = ("fold", "rows_train", "rows")  # columns of folds.csv that are no metric
 
-_COUNTS = ("fold", "rows_train", "rows")
+Point = tuple[str, float, int]  # name of the metric, value, step
 
 
-def points(curves: bytes, folds: bytes) -> list[Point]:
-    """Return the points of reports/curves.csv and reports/folds.csv: `curve.LABEL` by step, `fold.METRIC` by fold.
+def points(curves_csv: bytes, folds_csv: bytes) -> list[Point]:
+    """Return `curve.<label>` by step and `fold.<metric>` by the fold's number, in the files' order.
 
-    A file that is empty, or cut off in its last line, gives the points that it has.
+    A file that is empty, cut off or of another kind gives the points that it has.
     """
-    found = [
-        (f"curve.{row['label']}", value, step)
-        for row in _rows(curves)
-        if (step := _number(row.get("step"))) is not None and (value := _value(row.get("value"))) is not None
-    ]
-    for row in _rows(folds):
-        fold = _number(row.get("fold"))
-        for name, text in row.items():
-            value = _value(text)
-            if fold is not None and name not in _COUNTS and value is not None:
-                found.append((f"fold.{name}", value, fold))
-    return found
+    return [*_of_curves(curves_csv), *_of_folds(folds_csv)]
+
+
+def _of_curves(content: bytes) -> Iterator[Point]:
+    for row in _rows(content):
+        point = _point(f"curve.{row.get('label')}", row.get("value"), row.get("step"))
+        if point and row.get("label"):
+            yield point
+
+
+def _of_folds(content: bytes) -> Iterator[Point]:
+    for row in _rows(content):
+        for name, value in row.items():
+            point = _point(f"fold.{name}", value, row.get("fold")) if name not in _OF_FOLDS else None
+            if point:
+                yield point
 
 
 def _rows(content: bytes) -> Iterator[dict[str, str]]:
-    whole = content[: content.rfind(b"\n") + 1].decode("utf-8", errors="replace")
-    yield from csv.DictReader(io.StringIO(whole))
+    """Yield the rows under the header; the last line counts only with its line end."""
+    whole = content[: content.rfind(b"\n") + 1].decode(errors="replace")
+    for row in csv.DictReader(io.StringIO(whole, newline=""), restkey=""):
+        yield {name: value for name, value in row.items() if name and isinstance(value, str)}
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.lstrip("-").isdigit() else None
-
-
-def _value(text: str | None) -> float | None:
+def _point(name: str, value: str | None, step: str | None) -> Point | None:
+    """Return a point; None where a cell is no number."""
     try:
-        value = float(text or "")
+        return name, float(value or ""), int(step or "")
     except ValueError:
         return None
-    return value if math.isfinite(value) or text else None

@@ -145,7 +145,10 @@ def _made(client: "MlflowClient", experiment_id: str, trial: Trial, *, alone: bo
     """Return a run for a trial that has none, and whether it is new: the one that showed its fit is taken first."""
     digest = trial.tags.get(DIGEST)
     if digest and any(name.startswith("curve.") for name, _, _ in trial.history):
-        shown = [r for r in _equal(client, experiment_id, f"tags.`{LIVE}` = '{digest}'") if KEY not in r.data.tags]
+        shown = [
+            run for run in _equal(client, experiment_id, f"tags.`{LIVE}` = '{digest}'")
+            if KEY not in run.data.tags and run.data.tags.get(EXPERIMENT) == trial.dvc_experiment
+        ]  # fmt: skip
         for other in shown[1:]:
             client.delete_run(other.info.run_id)
         if shown:

@@ -101,15 +101,29 @@ class Store:
         Raises:
             StoreError: the store cannot be reached, used or written to; one line, with what to do.
         """
+        with self.told(after), _lock(self.top / f"{_DATABASE}.lock"), _current(self.uri):
+            yield self._client()
+
+    @contextmanager
+    def told(self, after: str) -> Iterator[None]:
+        """Say in one line what the store refuses in the block, and `after`.
+
+        Raises:
+            StoreError: it refuses something.
+        """
         try:
-            with _lock(self.top / f"{_DATABASE}.lock"), _current(self.uri):
-                yield self._client()
+            yield
         except UserError:
             raise
         except Exception as error:
             if not faults.of_store(error):
                 raise
             raise StoreError(f"MLflow at {self.shown}: {faults.line(error, self.uri, self.shown)}; {after}") from None
+
+    def load(self) -> None:
+        """Import what speaks to it, which takes seconds: before `opened`, where others would wait for that."""
+        with _current(self.uri):
+            pass
 
     def _client(self) -> "MlflowClient":
         """Return a client of a store that answers."""
