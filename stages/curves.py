@@ -88,10 +88,11 @@ def _lists(estimator: Any, kinds: type | tuple[type, ...]) -> Values:
     """Return copies of the estimator's lists that hold numbers."""
     found = {}
     for name, label in _LISTS.items():
-        values: Any = getattr(estimator, name, None)
+        values = getattr(estimator, name, None)
         with suppress(TypeError, ValueError):
-            if isinstance(values, kinds) and np.ndim(values) == 1 and len(values):
-                found[label] = np.asarray(values, dtype=float).tolist()
+            numbers = np.asarray(values if isinstance(values, kinds) else (), dtype=float)
+            if numbers.ndim == 1 and len(numbers):
+                found[label] = numbers.tolist()
     return found
 
 
