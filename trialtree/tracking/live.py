@@ -20,19 +20,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages import params
-from stages.params import ParamsError
-from trialtree.tracking import git, processes, runs, stores
+from trialtree.tracking import git, processes, runs, stores, wishes
 from trialtree.tracking.curves import Point, points
 from trialtree.tracking.pipes import Fit
+from trialtree.tracking.runs import LIVE
 from trialtree.tracking.trials import DIGEST, EXPERIMENT, KEY, SOURCE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LIVE = "trialtree.live"  # tag: "running", "ended", or the digest of the model that came of it
-
 _RUNNING = "running"
-_HOST, _PID, _STARTED = "trialtree.host", "trialtree.pid", "trialtree.started"  # tags: which process fits
+_HOST, _PID, _STARTED = f"{LIVE}.host", f"{LIVE}.pid", f"{LIVE}.started"  # tags: which process fits
+_NICE = 10  # of two busy cores it gets a twentieth of one: seen soon enough, and the fit does not notice
 _EVERY = 3.0  # seconds between lots of points
 _LONGEST = 60.0  # seconds between tries of a store that fails
 _LOT = 1000  # points at once
@@ -68,7 +67,7 @@ class LiveRun:
     def __init__(self, fit: Fit, pid: int, tail: Tail) -> None:
         self._fit, self._tail = fit, tail
         self._store = stores.find()
-        self._experiment = _experiment()
+        self._experiment = wishes.experiment(params.load())
         self._name, self._tags = _told_by_git(pid)
         self._client: MlflowClient | None = None
         self._id: str | None = None
@@ -114,7 +113,7 @@ class LiveRun:
         with self._store.opened(_AGAIN) as client:
             pass  # no longer: this process has to wait for the fit, and others would wait for it
         with self._store.told(_AGAIN):
-            self._experiment_id = runs._experiment(client, self._experiment, self._store.artifacts)
+            self._experiment_id = runs.experiment_id(client, self._experiment, self._store.artifacts)
             _repair(client, self._experiment_id)
             made = client.create_run(self._experiment_id, tags=self._tags, run_name=self._name)
         self._client, self._id = client, made.info.run_id
@@ -138,18 +137,6 @@ class LiveRun:
                 client.delete_run(self._id)
             else:
                 client.set_tag(self._id, LIVE, digest)
-
-
-def _experiment() -> str:
-    """Return the experiment of params.yaml.
-
-    Raises:
-        ParamsError: there is none.
-    """
-    name = params.load().get("experiment")
-    if not isinstance(name, str) or not name.strip():
-        raise ParamsError(f"{params.PATH}: experiment: must be the name of the experiment, got {params.shown(name)}")
-    return name
 
 
 def _told_by_git(pid: int) -> tuple[str, dict[str, str]]:
@@ -199,7 +186,7 @@ def follow(fit: Fit, run: LiveRun) -> None:
 def main() -> None:
     """Show the fit of a process."""
     with suppress(OSError):
-        os.nice(19)
+        os.nice(_NICE)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     fit, pid, path = Fit(), int(sys.argv[1]), Path(sys.argv[2]).absolute()

@@ -63,10 +63,10 @@ def publish(
     for left in reversed(range(_ATTEMPTS)):
         run_id = None
         try:
-            experiment_id = _experiment(client, trial.experiment, store.artifacts)
+            experiment = experiment_id(client, trial.experiment, store.artifacts)
             with claims.alone(client, trial.key, embedded=store.embedded) as alone:
-                run = None if unknown else _found(client, experiment_id, trial)
-                run, made = (run, False) if run else _made(client, experiment_id, trial, alone=alone)
+                run = None if unknown else _found(client, experiment, trial)
+                run, made = (run, False) if run else _made(client, experiment, trial, alone=alone)
                 run_id = run.info.run_id
                 return _completed(client, run, trial, made=made, last=dict(tags or {}))
         except MlflowException:
@@ -97,7 +97,7 @@ def _completed(client: "MlflowClient", run: Any, trial: Trial, *, made: bool, la
     return Run(run.info.run_id, name, run.info.experiment_id, notes, made, changed and not made)
 
 
-def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
+def experiment_id(client: "MlflowClient", name: str, artifacts: str | None) -> str:
     """Return the id of an experiment, made where it is not there, taken back where it was deleted."""
     from mlflow import MlflowException
 
