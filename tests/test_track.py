@@ -104,6 +104,8 @@ def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: R
     # By hand, on a branch, as experiments in the workspace and elsewhere, from the queue, merged and tagged.
     ran.run("trialtree", "start", "soft", "-S", set_c(0.5))
     ran.run("trialtree", "run")
+    ran.params({"train.hyperparameters.C": 0.6})
+    ran.run("trialtree", "run")
     ran.git("switch", "-q", "main")
     ran.dvc("checkout", "-q")
     ran.dvc("exp", "run", "--name", "here", "-S", set_c(0.2))
@@ -113,8 +115,9 @@ def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: R
     ran.dvc("exp", "run", "--queue", "--name", "queued", "-S", set_c(0.4))
     ran.dvc("exp", "run", "--run-all")
     ran.git("merge", "-q", "--ff-only", "soft")
+    ran.git("branch", "-q", "-d", "soft")
     ran.git("tag", "-a", "v1", "-m", "First")
-    many.experiments(ran, 24)
+    many.experiments(ran, 23)
     # One that no commit holds.
     ran.params({"train.hyperparameters.C": 7.0})
     ran.dvc("repro")
@@ -133,6 +136,7 @@ def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: R
     assert after.keys() == before.keys()
     for name, run in before.items():
         assert after[name] == run, name
+    assert sorted(name[:5] for name, run in after.items() if run["tags"].get("branch") == "soft") == ["soft@", "soft@"]
     kinds = [run["tags"].get("trialtree.kind") for run in after.values()]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {None: 30, "branch": 1, "experiments": 2}
     assert ran.run("trialtree", "track", "--all").stdout.splitlines()[0] == (

@@ -8,6 +8,7 @@ from typing import Any
 from trialtree.branches import commands, locks
 from trialtree.branches.commands import CommandError
 from trialtree.tracking import git
+from trialtree.tracking.survey import TRAILER
 
 _LOCK, _YAML, _PARAMS = Path("dvc.lock"), Path("dvc.yaml"), Path("params.yaml")
 _METRICS, _DATA = Path("reports/metrics.json"), Path("reports/data.json")
@@ -84,7 +85,8 @@ def commit(branch: str, message: str | None, *, merge: bool = False) -> Iterator
         yield f"nothing changed since {short} ({subject}): no commit"
         return
     said = message or summary()
-    commands.git("commit", "--quiet", "--message", said)
+    # After the merge nothing else tells on which branch a trial was made.
+    commands.git("commit", "--quiet", "--message", said, "--trailer", f"{TRAILER}: {branch}")
     yield f"committed {commands.git('rev-parse', '--short', 'HEAD')} on {branch}: {said.splitlines()[0]}"
     named = [path for path in taken if not _is_result(path, made) and path != str(_PARAMS)]
     if named and not merge:
