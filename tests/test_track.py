@@ -178,6 +178,20 @@ def test_outputs_that_are_not_on_this_machine_are_said_and_added_when_they_come(
     assert dump(ran) == before
 
 
+def test_a_shallow_clone_changes_nothing_of_what_a_whole_one_knows(ran: Repo, tmp_path: Path) -> None:
+    for number in range(2):
+        (ran.path / "README.md").write_text(f"{number}\n", encoding="utf-8")
+        ran.commit("Write")
+    ran.run("trialtree", "track")
+    before = dump(ran)
+    uri = f"sqlite:///{ran.path}/mlflow.db"
+    shallow = Repo(tmp_path / "shallow", {**ran.env, "MLFLOW_TRACKING_URI": uri})
+    ran.git("clone", "-q", "--depth", "1", f"file://{ran.path}", str(shallow.path))
+    said = shallow.run("trialtree", "track").stdout.splitlines()
+    assert [line.split(" is ")[1].split()[0] for line in said if " is " in line] == ["known", "known"]
+    assert dump(ran) == before
+
+
 def test_a_damaged_trial_is_said_and_the_others_are_published(ran: Repo) -> None:
     many.experiments(ran, 2)
     ran.params({"evaluate.metrics": ["accuracy"]})

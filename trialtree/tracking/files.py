@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from trialtree.tracking import git, storage
 
+_NO_FILES = "d751713988987e9331980363e24189ce.dir"  # an empty folder: DVC neither pushes nor fetches its list
 _LARGEST = 10_000_000  # bytes of a file that is read
 
 
@@ -57,9 +58,10 @@ class Kept:
         md5 = self._outs.get(path)
         if md5 is None:
             folder = next((out for out in self._outs if path.startswith(f"{out}/")), None)
-            if folder is not None and not _listed(self._caches, self._outs[folder]):
-                self.missing.add(folder)
-            return None if folder else self._in_git(path)
+            if folder is None:
+                return self._in_git(path)
+            self._look_for(folder)
+            return None
         found = _content(self._caches, md5)
         if found is None and (found := self._in_git(path)) is None and not self._large(md5):
             self.missing.add(path)
@@ -67,9 +69,14 @@ class Kept:
 
     def below(self, folder: str) -> list[str]:
         """Return the paths of the files in a folder."""
-        if folder in self._outs and not storage.cached([*self._caches], self._outs[folder]):
-            self.missing.add(folder)
+        self._look_for(folder)
         return sorted(path for path in self._outs if path.startswith(f"{folder}/"))
+
+    def _look_for(self, folder: str) -> None:
+        """Note a folder whose list is not on this machine."""
+        md5 = self._outs.get(folder, _NO_FILES)
+        if md5 != _NO_FILES and not storage.cached([*self._caches], md5):
+            self.missing.add(folder)
 
     def _in_git(self, path: str) -> bytes | None:
         return self._objects.read(f"{self._commit}:./{path}")

@@ -64,7 +64,7 @@ class Publisher:
     def publish(self, place: Place) -> tuple[Trial, Run]:
         """Publish the trial of a commit."""
         trial = trials.of_commit(self.objects, place, self.settings, self._memo)
-        last = {} if trial.missing else {STATE: state(place, self.settings)}
+        last = {} if trial.missing or place.cut else {STATE: state(place, self.settings)}
         known = self._runs.of(place)
         # Another machine may be ahead of what a shared store said a moment ago.
         unknown = self.known is not None and known is None and self.store.embedded
@@ -88,7 +88,7 @@ class Publisher:
                     said.append(f"left out: {error}")
                 else:
                     made, changed = made + run.made, changed + run.changed
-                    for path in trial.missing:
+                    for path in run.missing:
                         gaps[path] = gaps.get(path, 0) + 1
                 report(number)
         yield f"{count(total, 'trial')} in MLflow at {self.store.shown}: {made} new, {changed} brought up to date"

@@ -40,6 +40,12 @@ class Refs:
         tips = {*self.branches.values(), *self.remotes.values(), *self.tags.values(), *self.others, *baselines}
         return descent(tips)
 
+    @cached_property
+    def named(self) -> Mapping[str, str]:
+        """The branches of this clone and, where it has none of the name, of its remotes, with their commits."""
+        away = {name.partition("/")[2]: commit for name, commit in reversed(self.remotes.items())}
+        return {**away, **self.branches}
+
     def branch_of(self, main: str) -> Mapping[str, str]:
         """Return the branch on which each commit was made, as far as Git can tell.
 
@@ -47,8 +53,7 @@ class Refs:
         before those of remotes, by name where two are as near.
         """
         found: dict[str, str] = {}
-        short = {name.partition("/")[2]: commit for name, commit in reversed(self.remotes.items())}
-        tips = {**{name: short[name] for name in sorted(short.keys() - self.branches)}, **self.branches}
+        tips = self.named
         at = tips.get(main, "")
         while at in self.parents:
             found[at] = main

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PUBLISHED = "trialtree.published"  # tag: digest of what the run holds, set when all of it is there
+_MISSING = "trialtree.missing"  # tag: JSON, outputs that whoever published the run did not have
 LIVE = "trialtree.live"  # tag: the digest of the model whose fit a run shows, before the trial is published
 _NAMED = "mlflow.runName"
 
@@ -48,6 +49,7 @@ class Run:
     notes: list[str]  # what MLflow could not take as it is
     made: bool = False  # whether there was none before
     changed: bool = False  # whether something was added to the one that was there
+    missing: tuple[str, ...] = ()  # outputs that it lacks, as this machine has them neither
 
 
 def publish(
@@ -80,13 +82,15 @@ def publish(
 def _completed(client: "MlflowClient", run: Any, trial: Trial, *, made: bool, last: dict[str, str]) -> Run:
     """Return a run after adding what it lacks."""
     params, odd = mlflow_params(trial.params)
-    digest = _digest(trial)
-    whole = run.data.tags.get(PUBLISHED) == digest and files.there(client, run)
+    digest, lacking = _digest(trial), _lacking(run, trial)
+    whole = (run.data.tags.get(PUBLISHED) == digest or lacking is None) and files.there(client, run)
     changed = _log(client, run, trial, {} if whole else params, fresh=made)
     if not whole:
         inputs.log(client, run, trial.datasets)
         files.upload(client, run, trial.artifacts)
-        last[PUBLISHED] = digest
+        last |= {PUBLISHED: digest, **({_MISSING: json.dumps(lacking)} if lacking else {})}
+        if _MISSING in run.data.tags and not lacking:
+            client.delete_tag(run.info.run_id, _MISSING)
     if run.info.status != "FINISHED":
         client.set_terminated(run.info.run_id, end_time=trial.time if made else None)
     if trial.stages:
@@ -94,7 +98,17 @@ def _completed(client: "MlflowClient", run: Any, trial: Trial, *, made: bool, la
     changed = _set(client, run, last) or changed or not whole
     notes = [f"{odd} params are shortened or renamed in MLflow; the run's params.yaml has them all"] if odd else []
     name = trial.name if made else _tags(run.data.tags, trial).get(_NAMED, run.info.run_name)
-    return Run(run.info.run_id, name, run.info.experiment_id, notes, made, changed and not made)
+    missing = () if whole else tuple(lacking or ())
+    return Run(run.info.run_id, name, run.info.experiment_id, notes, made, changed and not made, missing)
+
+
+def _lacking(run: Any, trial: Trial) -> list[str] | None:
+    """Return the outputs that the run will lack; None where this machine lacks all that the run does, and more."""
+    had, here = run.data.tags, {*trial.missing}
+    if PUBLISHED not in had:
+        return sorted(here)
+    there = set(json.loads(had.get(_MISSING, "[]")))
+    return None if here and there <= here else sorted(there & here)
 
 
 def experiment_id(client: "MlflowClient", name: str, artifacts: str | None) -> str:
@@ -257,8 +271,8 @@ def _points(client: "MlflowClient", run: Any, trial: Trial, *, fresh: bool) -> l
 def _tags(had: Mapping[str, str], trial: Trial) -> dict[str, str]:
     """Return the tags to set: what Git says of a committed trial counts, whatever was known before."""
     wanted = {**trial.tags, _NAMED: trial.name}
-    if COMMIT in had and COMMIT not in wanted:
-        return {name: value for name, value in wanted.items() if name not in had}
+    if COMMIT in had and (COMMIT not in wanted or trial.uncertain):
+        return {}
     if COMMITS in wanted:
         commits = dict.fromkeys([*wanted[COMMITS].split(), *had.get(COMMITS, "").split()])
         wanted[COMMITS] = " ".join([*commits][:_COMMITS])
@@ -268,7 +282,7 @@ def _tags(had: Mapping[str, str], trial: Trial) -> dict[str, str]:
 def _gone(had: Mapping[str, str], trial: Trial) -> list[str]:
     """Return the tags of the run that the trial has no more."""
     mine = {name for name in had if name.startswith(LIVE)}
-    if COMMIT in trial.tags:
+    if COMMIT in trial.tags and not trial.uncertain:
         mine |= {BRANCHES, TAGS, EXPERIMENT, wishes.GIVEN, *json.loads(had.get(wishes.GIVEN, "[]"))}
     return sorted(name for name in mine if name in had and name not in trial.tags)
 

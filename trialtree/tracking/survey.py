@@ -30,6 +30,7 @@ class Place:
     data_commit: str | None  # the first one that has its data; None where a shallow clone has lost it
     branches: tuple[str, ...] = ()  # whose last trial it is
     tags: tuple[str, ...] = ()  # of Git, that stand at it
+    cut: bool = False  # a shallow clone ends at its commit: an earlier one may have brought it in
 
     @property
     def commit(self) -> str:
@@ -108,14 +109,15 @@ class Survey:
         branch = commit.branch or self._branch_of.get((baseline if name else first) or "")
         here = self._standing.get(first if name else key, ((), ()))
         return Place(
-            key, ordered, name, baseline, branch, commit.author, commit.seconds, self._data_commit(first), *here
-        )
+            key, ordered, name, baseline, branch, commit.author, commit.seconds, self._data_commit(first), *here,
+            cut=first in self._cut,
+        )  # fmt: skip
 
     @cached_property
     def _standing(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
         """The branches and the tags that stand at a trial, by its key; at an experiment, by its commit."""
         found: dict[str, tuple[list[str], list[str]]] = {}
-        for kind, named in enumerate((self.refs.branches, self.refs.tags)):
+        for kind, named in enumerate((self.refs.named, self.refs.tags)):
             for name, commit in named.items():
                 at = commit if commit in self.refs.experiments else self._keys[commit].trial
                 if at is not None:

@@ -37,7 +37,7 @@ def some(revisions: Sequence[str]) -> Iterator[str]:
         publisher = Publisher(client, store, objects)
         for place in dict.fromkeys(places):
             trial, run = publisher.publish(place)
-            yield from _said(place.commit, trial, run)
+            yield from _said(place.commit, run)
             yield from publisher.versions(trial, place.commit)
             yield from _inexact(place, trial)
         publisher.nest(parents.groups(found.places, publisher.settings.origin))
@@ -126,14 +126,14 @@ def _none(commit: str) -> Place:
     raise AssertionError(commit)
 
 
-def _said(commit: str, trial: Trial, run: Run) -> Iterator[str]:
+def _said(commit: str, run: Run) -> Iterator[str]:
     """Yield what came of a trial."""
     did = "is published as" if run.made else "is added to" if run.changed else "is known to"
     yield f"commit {commit[:7]} {did} run {run.name} ({run.id})"
     yield from run.notes
-    if trial.missing:
+    if run.missing:
         yield (
-            f"not in DVC's cache here, so missing from the run: {', '.join(trial.missing[:4])}; "
+            f"not in DVC's cache here, so missing from the run: {', '.join(run.missing[:4])}; "
             f"`dvc fetch` brings them, and `trialtree track {commit[:7]}` adds them"
         )
 

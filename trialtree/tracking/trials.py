@@ -61,6 +61,7 @@ class Trial:
     history: tuple[curves.Point, ...] = ()  # of metrics
     time: int | None = None  # of its commit, milliseconds since 1970; None before there is one
     missing: tuple[str, ...] = ()  # outputs that neither this machine's caches nor Git have
+    uncertain: bool = False  # an earlier commit may have it, which a shallow clone does not know
     differing: tuple[str, ...] = ()  # files of its commit that are not those it ran with
     stages: Mapping[str, Any] = field(default_factory=dict)  # what dvc.lock says of those that get runs of their own
 
@@ -174,6 +175,7 @@ def _trial(
         datasets=datasets,
         history=history,
         time=1000 * place.seconds or None,
+        uncertain=place.cut,
         stages=lock if wished.stages else {},
     )
 

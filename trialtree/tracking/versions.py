@@ -75,7 +75,7 @@ def _commits(trial: Trial) -> dict[str, str]:
 
 def lacking(had: Mapping[str, str], trial: Trial) -> dict[str, str]:
     """Return the tags of a trial's commit that a version has not; it keeps the first commit that it had."""
-    wanted = _commits(trial)
+    wanted = _commits(trial) if COMMIT not in had or not trial.uncertain else {}
     if COMMIT in had and COMMITS in wanted:
         commits = dict.fromkeys([*had.get(COMMITS, "").split(), *wanted[COMMITS].split()])
         wanted = {**wanted, COMMIT: had[COMMIT], COMMITS: " ".join(commits)}
