@@ -97,8 +97,8 @@ def test_a_long_fit_is_seen_while_it_runs_and_left_to_register(slow: Callable[..
         assert (said(train), train.returncode) == ("", 0)
     assert run.info.status == "RUNNING"
     expected = {
-        "trialtree.live": "running", "trialtree.host": processes.host(), "trialtree.pid": str(train.pid),
-        "trialtree.started": begun, "branch": "main", "mlflow.source.git.branch": "main",
+        "trialtree.live": "running", "trialtree.live.host": processes.host(), "trialtree.live.pid": str(train.pid),
+        "trialtree.live.started": begun, "branch": "main", "mlflow.source.git.branch": "main",
         "mlflow.source.git.commit": repo.git("rev-parse", "HEAD"), "mlflow.runName": "main",
     }  # fmt: skip
     assert run.data.tags == expected

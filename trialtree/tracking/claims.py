@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_RACED = ("UNIQUE constraint failed", "duplicate key value", "Duplicate entry")  # sqlite, PostgreSQL, MySQL
+
 
 @contextmanager
 def alone(client: "MlflowClient", name: str, *, embedded: bool) -> Iterator[bool]:
@@ -22,6 +24,11 @@ def alone(client: "MlflowClient", name: str, *, embedded: bool) -> Iterator[bool
     else:
         with _locked(engine, name):
             yield True
+
+
+def raced(error: Exception) -> bool:
+    """Say whether an error of MLflow is that somebody else has just made the same row."""
+    return any(words in str(error) for words in _RACED)
 
 
 @contextmanager

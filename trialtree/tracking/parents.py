@@ -74,20 +74,33 @@ def nest(
                 below.setdefault(runs[place].experiment_id, []).append(place)
         for experiment_id, places in below.items():
             with claims.alone(client, group.id, embedded=embedded):
-                parent = _made(client, group, experiment_id, places)
-                for place in places:
-                    if runs[place].tags.get(PARENT) != parent:
-                        client.set_tag(runs[place].id, PARENT, parent)
+                _put_below(client, group, experiment_id, [runs[place] for place in places])
 
 
-def _made(client: "MlflowClient", group: Group, experiment_id: str, places: Sequence[Place]) -> str:
-    """Return the run of a group, made unless it is there."""
-    made_first = ["attributes.start_time ASC"]
-    found = client.search_runs([experiment_id], f"tags.`{GROUP}` = '{group.id}'", order_by=made_first)
-    if found:
-        return str(found[0].info.run_id)
+def _put_below(client: "MlflowClient", group: Group, experiment_id: str, below: Sequence[Known]) -> None:
+    """Put runs below that of their group; below the one that stays, where another machine has made one too."""
+    parent = _found(client, group, experiment_id) or _made(client, group, experiment_id)
+    for run in below:
+        if run.tags.get(PARENT) != parent:
+            client.set_tag(run.id, PARENT, parent)
+    left = _found(client, group, experiment_id) or parent
+    for run in below if left != parent else ():
+        client.set_tag(run.id, PARENT, left)
+
+
+def _found(client: "MlflowClient", group: Group, experiment_id: str) -> str | None:
+    """Return the run of a group, if there is one; others of it, which only a race makes, are deleted."""
+    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+    found = client.search_runs([experiment_id], f"tags.`{GROUP}` = '{group.id}'", order_by=order)
+    for other in found[1:]:
+        client.delete_run(other.info.run_id)
+    return str(found[0].info.run_id) if found else None
+
+
+def _made(client: "MlflowClient", group: Group, experiment_id: str) -> str:
+    """Return a new run for a group."""
     tags = {GROUP: group.id, KIND: group.kind, **({REPOSITORY: group.repository} if group.repository else {})}
-    times = [1000 * place.seconds for place in places]
+    times = [1000 * place.seconds for place in group.trials]
     made = client.create_run(experiment_id, start_time=min(times), tags=tags, run_name=group.name)
     client.set_terminated(made.info.run_id, end_time=max(times))
     return str(made.info.run_id)

@@ -71,12 +71,17 @@ def publish(
                 run, made = (run, False) if run else _made(client, experiment, trial, alone=alone)
                 run_id = run.info.run_id
                 return _completed(client, run, trial, made=made, last=dict(tags or {}))
-        except MlflowException:
-            # Another machine publishes the same, and has taken this run away in favour of its own.
-            if not left or run_id is None or client.get_run(run_id).info.lifecycle_stage == "active":
+        except MlflowException as error:
+            # Another machine publishes the same: it was faster, or took this run away in favour of its own.
+            if not left or run_id is None or not (claims.raced(error) or _is_gone(client, run_id)):
                 raise
             unknown = False
     raise AssertionError
+
+
+def _is_gone(client: "MlflowClient", run_id: str) -> bool:
+    """Say whether a run was deleted."""
+    return bool(client.get_run(run_id).info.lifecycle_stage != "active")
 
 
 def _completed(client: "MlflowClient", run: Any, trial: Trial, *, made: bool, last: dict[str, str]) -> Run:
