@@ -14,15 +14,15 @@ _PACKAGES = {"azureml": "azureml-mlflow"}  # that speak a scheme
 _MUST = "http(s)://HOST:PORT, postgresql://USER@HOST/DATABASE or sqlite:///PATH"
 
 
-class AddressError(UserError):
-    """An address that no store can have."""
+class StoreError(UserError):
+    """A store that cannot be spoken to now."""
 
 
 def absolute(uri: str) -> str:
     """Return the address of a store so that it means the same in every folder.
 
     Raises:
-        AddressError: it is none; the line has no password.
+        StoreError: it is none; the line has no password.
     """
     if uri in DATABRICKS:
         return uri
@@ -66,9 +66,9 @@ def _known(scheme: str, parts: SplitResult) -> None:
     if scheme in {point.name for point in entry_points(group="mlflow.tracking_store")}:
         return
     if package := _PACKAGES.get(scheme):
-        raise AddressError(f"MLFLOW_TRACKING_URI: {scheme}:// needs the package {package}: `pip install {package}`")
+        raise StoreError(f"MLFLOW_TRACKING_URI: {scheme}:// needs the package {package}: `pip install {package}`")
     raise _refused(f"{_MUST}, or of a scheme whose MLflow plugin is installed, got {parts.scheme}://")
 
 
-def _refused(must: str) -> AddressError:
-    return AddressError(f"MLFLOW_TRACKING_URI: must be {must}")
+def _refused(must: str) -> StoreError:
+    return StoreError(f"MLFLOW_TRACKING_URI: must be {must}")

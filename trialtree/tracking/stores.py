@@ -9,35 +9,24 @@ import fcntl
 import gc
 import logging
 import os
-import sqlite3
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stages.errors import UserError
-from trialtree.tracking import addresses, claims, faults, git
+from trialtree.tracking import addresses, claims, embedded, faults, git
+from trialtree.tracking.addresses import StoreError as StoreError  # noqa: PLC0414  # others catch it as ours
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_DATABASE = "mlflow.db"
-_ARTIFACTS = "mlartifacts"
-_PATIENCE = 5  # seconds to wait for a server's port, or for another program's lock
+_PATIENCE = 5  # seconds to wait for a server's port
 _STARTS = 60  # seconds that a server may take from opening its port to its first word
 _AFTER = "the trial is kept; `dvc repro register` publishes it once that is mended"
-
-# Where MLflow's tables hold the whole path of an artifact.
-_PLACES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
 
 # No calls on the user's behalf, a short wait where a server is away, no talk. What the user has set stays.
 _SETTINGS = {
@@ -52,10 +41,6 @@ _SETTINGS = {
 }
 
 
-class StoreError(UserError):
-    """A store that cannot be spoken to now."""
-
-
 @dataclass(frozen=True)
 class Store:
     """An MLflow tracking store and registry."""
@@ -66,12 +51,12 @@ class Store:
     @property
     def embedded(self) -> bool:
         """Whether it is the repository's own."""
-        return self.uri == _embedded_uri(self.top)
+        return self.uri == embedded.uri(self.top)
 
     @property
     def exists(self) -> bool:
         """Whether it is there; one elsewhere is taken to be."""
-        return not self.embedded or (self.top / _DATABASE).exists()
+        return not self.embedded or (self.top / embedded.DATABASE).exists()
 
     @property
     def shown(self) -> str:
@@ -92,7 +77,7 @@ class Store:
         if addresses.scheme(self.uri) not in addresses.DATABASES:
             return None
         given = None if self.embedded else os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT")
-        return given or (self.top / _ARTIFACTS).as_uri()
+        return given or (self.top / embedded.ARTIFACTS).as_uri()
 
     @contextmanager
     def opened(self, after: str = _AFTER) -> "Iterator[MlflowClient]":
@@ -101,7 +86,7 @@ class Store:
         Raises:
             StoreError: the store cannot be reached, used or written to; one line, with what to do.
         """
-        with self.told(after), _lock(self.top / f"{_DATABASE}.lock"), _current(self.uri):
+        with self.told(after), _lock(self.top / f"{embedded.DATABASE}.lock"), _current(self.uri):
             yield self._client()
 
     @contextmanager
@@ -128,7 +113,7 @@ class Store:
     def _client(self) -> "MlflowClient":
         """Return a client of a store that answers."""
         if self.embedded:
-            _make(self.top)
+            embedded.make(self.top)
         if self.served:
             import requests
 
@@ -145,8 +130,7 @@ def find() -> Store:
 
     Raises:
         GitError: there is no repository.
-        StoreError: its folder has a name that an address of sqlite cannot hold.
-        AddressError: MLFLOW_TRACKING_URI is no address of a store.
+        StoreError: MLFLOW_TRACKING_URI is no address of a store, or the folder has a name that none can hold.
     """
     # In a temporary folder of `dvc exp run`, DVC_ROOT is the repository that the experiment goes to.
     folder = Path(os.environ["DVC_ROOT"]) if {"DVC_ROOT", "DVC_EXP_NAME"} <= os.environ.keys() else Path()
@@ -159,11 +143,7 @@ def find() -> Store:
             f"the repository's folder {top} has a {odd.pop()} in its name, which an address of sqlite cannot hold; "
             "rename it, or set MLFLOW_TRACKING_URI"
         )
-    return Store(_embedded_uri(top), top)
-
-
-def _embedded_uri(top: Path) -> str:
-    return f"sqlite:///{top / _DATABASE}"
+    return Store(embedded.uri(top), top)
 
 
 @contextmanager
@@ -212,43 +192,3 @@ def uncollected() -> Iterator[None]:
             gc.freeze()
         if was:
             gc.enable()
-
-
-def _make(top: Path) -> None:
-    """Make the embedded store, whole or not at all, or see that the one there is one.
-
-    Raises:
-        sqlite3.Error: it is locked or damaged.
-    """
-    path = top / _DATABASE
-    if path.exists() and path.stat().st_size:
-        with closing(sqlite3.connect(path, timeout=_PATIENCE)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            _bring_along(database, (top / _ARTIFACTS).as_uri())
-            database.commit()
-        return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    partial = top / f"{_DATABASE}.partial"
-    # A journal that a killed process left would be played into the new file.
-    for left in top.glob(f"{partial.name}*"):
-        left.unlink()
-    try:
-        made: Any = SqlAlchemyStore(f"sqlite:///{partial}", (top / _ARTIFACTS).as_uri())
-        made.engine.dispose()
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _bring_along(database: sqlite3.Connection, artifacts: str) -> None:
-    """Let a store that was moved or copied with its repository find its files: MLflow writes whole paths."""
-    found = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id = 0").fetchone()
-    before = (found or ("",))[0].removesuffix("/0")
-    if before == artifacts or not before.endswith(f"/{_ARTIFACTS}"):
-        return
-    for table, column in _PLACES:
-        database.execute(
-            f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-            (artifacts, len(before) + 1, len(before) + 1, f"{before}/"),
-        )
