@@ -63,7 +63,9 @@ def _show(store: stores.Store, host: str, port: int, browser: bool, say: Callabl
             seat.write_text(address, encoding="utf-8")
             with store.opened(_AFTER) as client:
                 client.search_experiments(max_results=1)
-            _serve(store, listener, lambda: _announce(address, f"{store.shown}; Ctrl-C ends it", browser, say))
+            # A browser may come back late, and must not keep the page waiting.
+            said = (address, f"{store.shown}; Ctrl-C ends it", browser, say)
+            _serve(store, listener, threading.Thread(target=_announce, args=said, daemon=True).start)
 
 
 def _seat(store: stores.Store) -> Path:
@@ -156,13 +158,8 @@ def _announce(address: str, store: str, browser: bool, say: Callable[[str], None
     say(f"{address}  ({store})" if store != address else address)
     screen = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
     if browser and screen:
-        # A browser may take its time to come back.
-        threading.Thread(target=_open, args=(address,), daemon=True).start()
-
-
-def _open(address: str) -> None:
-    with suppress(webbrowser.Error, OSError):
-        webbrowser.open(address)
+        with suppress(webbrowser.Error, OSError):
+            webbrowser.open(address)
 
 
 def _settings(store: stores.Store) -> dict[str, str]:
