@@ -138,7 +138,11 @@ def line_to(url: str) -> Iterator[Line]:
             while True:
                 ours, _ = server.accept()
                 line.ends.append(ours)
-                theirs = socket.create_connection(there)
+                try:
+                    theirs = socket.create_connection(there)
+                except ConnectionRefusedError:  # the server is down: so is the line
+                    ours.close()
+                    continue
                 line.ends.append(theirs)
                 for source, target, sent in ((ours, theirs, True), (theirs, ours, False)):
                     threading.Thread(
