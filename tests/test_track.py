@@ -4,7 +4,9 @@ import hashlib
 import multiprocessing
 import re
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,10 @@ import pytest
 
 from tests import many
 from tests.conftest import Repo
+from tests.slow import until
+from tests.test_live import embedded, live_runs, with_points
 from trialtree.tracking import stores
+from trialtree.tracking.curves import points
 from trialtree.tracking.trials import COMMIT
 
 Dump = dict[str, dict[str, Any]]
@@ -268,3 +273,28 @@ def test_four_processes_that_publish_the_same_trials_make_each_once(ran: Repo, p
     trials = [name for name, run in found.items() if "trialtree.kind" not in run["tags"]]
     assert len(trials) == 100
     assert len(found) == 101  # and the parent of the experiments
+
+
+@pytest.mark.slow
+def test_a_fit_that_was_seen_while_it_ran_becomes_the_trials_one_run(slow: Callable[..., Repo]) -> None:
+    repo = slow()
+    repo.commit("Take a slow estimator")
+    with subprocess.Popen(
+        ["dvc", "repro"], cwd=repo.path, env={**repo.env, "TRIALTREE_LIVE_AFTER": "0"}, stdout=subprocess.DEVNULL
+    ) as dvc:
+        live = until(lambda: with_points(embedded(repo)))
+        (repo.path / "enough").touch()
+        assert dvc.wait() == 0
+    (run,) = live_runs(embedded(repo))
+    assert (run.info.run_id, run.info.status) == (live.info.run_id, "FINISHED")
+    assert [name for name in run.data.tags if name.startswith("trialtree.live")] == []
+    curve = [(name, step) for name, _, step in points((repo.path / "reports/curves.csv").read_bytes(), b"")]
+    ((_, found),) = dump(repo).items()
+    assert sorted((name, step) for name in found["points"] for step, _ in found["points"][name]
+                  if name.startswith("curve.")) == sorted(curve)  # fmt: skip
+    repo.commit("Run")
+    repo.run("trialtree", "track")
+    before = dump(repo)
+    lost(repo)
+    repo.run("trialtree", "track", "--all")
+    assert dump(repo) == before

@@ -34,7 +34,7 @@ _HOST, _PID, _STARTED = f"{LIVE}.host", f"{LIVE}.pid", f"{LIVE}.started"  # tags
 _NICE = 10  # of two busy cores it gets a twentieth of one: seen soon enough, and the fit does not notice
 _EVERY = 3.0  # seconds between lots of points
 _LONGEST = 60.0  # seconds between tries of a store that fails
-_LOT = 1000  # points at once
+_LOT = 40  # points of a curve at once: enough to see it, and register adds the others
 _AGAIN = "it is tried again"
 # A store that hangs is found out sooner than where nobody waits to be shown something.
 _SETTINGS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -86,9 +86,10 @@ class LiveRun:
             self._fit.tell(asked="a run")
             self._make()
         self._tail.read()
-        while self._tail.waiting:
-            self._send(self._tail.waiting[:_LOT])
-            del self._tail.waiting[:_LOT]
+        lot = thinned(self._tail.waiting, _LOT)
+        if lot:
+            self._send(lot)
+            self._tail.waiting.clear()
 
     def end(self) -> None:
         """Log the last points, and leave the run to register or say how the fit ended.
@@ -137,6 +138,14 @@ class LiveRun:
                 client.delete_run(self._id)
             else:
                 client.set_tag(self._id, LIVE, digest)
+
+
+def thinned(of: list[Point], most: int) -> list[Point]:
+    """Return at most so many points of each curve, spread evenly, the last of all among them."""
+    curves: dict[str, list[Point]] = {}
+    for point in of:
+        curves.setdefault(point[0], []).append(point)
+    return [point for curve in curves.values() for point in curve[:: -max(1, -(-len(curve) // most))][::-1]]
 
 
 def _told_by_git(pid: int) -> tuple[str, dict[str, str]]:
