@@ -25,7 +25,7 @@ from stages.errors import UserError
 from stages.files import write_json
 from stages.gates import Champion, Gate, Result
 from stages.params import PATH, ParamsError
-from trialtree.tracking import Run, Trial, publish, stores, trials, versions
+from trialtree.tracking import Run, Trial, git, publish, stores, trials, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -111,10 +111,11 @@ def decide(
         return None, results, [*said, "nothing is registered: params.yaml has no register.name"]
     if trial.dvc_experiment:
         return None, results, [*said, "nothing is registered inside `dvc exp run`"]
-    move = trial.branch == p.branch
+    branch = git.branch()  # checked out here; the trial may have been made on another
+    move = branch == p.branch
     version = versions.register(client, p.name, trial, run, move=move)
     if not move:
-        here = f"branch {trial.branch}" if trial.branch else "a detached HEAD"
+        here = f"branch {branch}" if branch else "a detached HEAD"
         said.append(f"aliases stay as they are: this is {here}, and they move on {p.branch}")
     return version, results, said
 

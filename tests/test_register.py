@@ -508,3 +508,13 @@ def test_the_signature_leaves_room_for_gaps() -> None:
         ("d", "datetime", False),
     ]
     assert [c.type.name for c in found.outputs] == ["long"]
+
+
+def test_a_trial_of_a_branch_becomes_the_challenger_once_main_has_it(ran: Repo) -> None:
+    ran.run("trialtree", "start", "soft", "-S", "train.hyperparameters.C=0.5")
+    assert "aliases stay as they are: this is branch soft" in ran.run("trialtree", "run").stdout
+    ran.git("switch", "-q", "main")
+    ran.git("merge", "-q", "--ff-only", "soft")
+    said = ran.stage("register").stdout.splitlines()
+    assert said[0].startswith(f"run soft@{ran.git('rev-parse', '--short=7', 'HEAD')} (")
+    assert said[-1] == "registered: iris version 2 (challenger), from before"

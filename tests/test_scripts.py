@@ -402,7 +402,7 @@ def write_model(file: Path) -> None:
 
 def test_a_trial_without_a_script_has_empty_files_of_one_that_dvc_brings_back(ran: Repo) -> None:
     assert text(ran, "reports/script.json") == "{}\n"
-    assert files(ran.path / "reports/script") == []
+    assert files(ran.path / "reports/script") == ["params.json"]
     ran.run("rm", "-r", "reports/script")
     ran.dvc("checkout")
     assert (ran.path / "reports/script").is_dir()

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from trialtree.tracking import git, storage
 
-_NO_FILES = "d751713988987e9331980363e24189ce.dir"  # an empty folder: DVC neither pushes nor fetches its list
 _LARGEST = 10_000_000  # bytes of a file that is read
 
 
@@ -74,8 +73,8 @@ class Kept:
 
     def _look_for(self, folder: str) -> None:
         """Note a folder whose list is not on this machine."""
-        md5 = self._outs.get(folder, _NO_FILES)
-        if md5 != _NO_FILES and not storage.cached([*self._caches], md5):
+        md5 = self._outs.get(folder)
+        if md5 and not storage.cached([*self._caches], md5):
             self.missing.add(folder)
 
     def _in_git(self, path: str) -> bytes | None:

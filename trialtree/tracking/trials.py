@@ -31,16 +31,8 @@ REPOSITORY = "DVC_REPO_URL"  # tag: the address of Git's remote
 BRANCHES, TAGS = "git.branches", "git.tags"  # tags: what stands at the trial now
 
 # What a run holds as files, beside the plots. Predictions and the model are large, and DVC keeps them.
-_FILES = (
-    "params.yaml",
-    LOCK.as_posix(),
-    METRICS,
-    "reports/data.json",
-    "reports/curves.csv",
-    "reports/folds.csv",
-    SCRIPT,
-)
-_FOLDERS = ("reports/plots", scripts.FOLDER)
+_FILES = ("params.yaml", LOCK.as_posix(), METRICS, "reports/data.json", "reports/curves.csv", "reports/folds.csv")
+_PLOTS = "reports/plots"
 _TAG = 8000  # characters of a tag
 
 
@@ -161,7 +153,7 @@ def _trial(
     }
     history = (*curves.points(of.read("reports/curves.csv") or b"", of.read("reports/folds.csv") or b""),
                *scripts.history(of))  # fmt: skip
-    artifacts = dict(_artifacts(of))
+    artifacts = dict(_artifacts(of, scripted="script" in locks.params(lock).get("train", {})))
     return Trial(
         experiment=wishes.experiment(content),
         name=place.name,
@@ -282,9 +274,10 @@ def _metrics(lock: Mapping[str, Any], of: Files) -> dict[str, float]:
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
-def _artifacts(of: Files) -> Iterator[tuple[str, bytes]]:
-    """Yield the small files of a trial."""
-    for path in (*_FILES, *(path for folder in _FOLDERS for path in of.below(folder))):
+def _artifacts(of: Files, *, scripted: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield the small files of a trial; `scripted`: what a script logged among them."""
+    more = [SCRIPT, *of.below(scripts.FOLDER)] if scripted else []
+    for path in (*_FILES, *of.below(_PLOTS), *more):
         content = of.read(path)
         if content is not None:
             yield path, locks.without_register(content) if path == LOCK.as_posix() else content
