@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from examples.walkthrough import services
-from stages import models
+from stages import invocations, models
 from tests.conftest import Repo
 from tests.slow import until
-from trialtree.tracking import processes, stores
+from trialtree.tracking import stores
 from trialtree.tracking.curves import points
 from trialtree.tracking.live import thinned
 
@@ -93,12 +93,12 @@ def test_a_long_fit_is_seen_while_it_runs_and_left_to_register(slow: Callable[..
     repo = slow()
     with training(repo) as train:
         run = until(lambda: with_points(embedded(repo)))
-        begun = processes.started(train.pid)
+        begun, _ = invocations.process(train.pid) or ("", 0)
         (repo.path / "enough").touch()
         assert (said(train), train.returncode) == ("", 0)
     assert run.info.status == "RUNNING"
     expected = {
-        "trialtree.live": "running", "trialtree.live.host": processes.host(), "trialtree.live.pid": str(train.pid),
+        "trialtree.live": "running", "trialtree.live.host": invocations.machine(), "trialtree.live.pid": str(train.pid),
         "trialtree.live.started": begun, "branch": "main", "mlflow.source.git.branch": "main",
         "mlflow.source.git.commit": repo.git("rev-parse", "HEAD"), "mlflow.runName": "main",
     }  # fmt: skip

@@ -28,7 +28,7 @@
     parents.py      a run for the trials of a branch, and for the experiments of a commit
     publisher.py    many trials through one open store
     track.py        `trialtree track`
-    live.py         a run that shows a fit while it runs, with pipes.py and processes.py
+    live.py         a run that shows a fit while it runs, with pipes.py
 
     packages.py     a model folder to an MLflow model that needs neither the repository nor trialtree
     scripted.py     the same of a training script's model

@@ -11,6 +11,7 @@ FAILED or KILLED. A store that fails is tried again as long as the fit runs.
 """
 
 import os
+import platform
 import re
 import sys
 import time
@@ -19,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages import params
-from trialtree.tracking import git, processes, runs, stores, wishes
+from stages import invocations, params
+from trialtree.tracking import git, runs, stores, wishes
 from trialtree.tracking.curves import Point, points
 from trialtree.tracking.pipes import Fit
 from trialtree.tracking.runs import LIVE
@@ -161,19 +162,21 @@ def _told_by_git(pid: int) -> tuple[str, dict[str, str]]:
         "mlflow.source.git.branch": branch,
         "branch": branch,
         EXPERIMENT: name,
-        _HOST: processes.host(),
+        _HOST: invocations.machine() or platform.node(),
         _PID: str(pid),
-        _STARTED: processes.started(pid),
+        _STARTED: known[0] if (known := invocations.process(pid)) else None,
     }
     return name or branch or commit[:7], {tag: value for tag, value in tags.items() if value}
 
 
 def _repair(client: "MlflowClient", experiment_id: str) -> None:
     """End the runs of this machine whose fits are gone, and could not say so."""
-    asked = f"attributes.status = 'RUNNING' and tags.`{LIVE}` = '{_RUNNING}' and tags.`{_HOST}` = '{processes.host()}'"
+    here = invocations.machine() or platform.node()
+    asked = f"attributes.status = 'RUNNING' and tags.`{LIVE}` = '{_RUNNING}' and tags.`{_HOST}` = '{here}'"
     for run in client.search_runs([experiment_id], asked):
         tags: dict[str, Any] = run.data.tags
-        if not processes.runs(int(tags[_PID]), tags.get(_STARTED, "")):
+        known = invocations.process(int(tags[_PID]))
+        if known is None or known[0] != tags.get(_STARTED):
             client.set_tag(run.info.run_id, LIVE, "ended")
             client.set_terminated(run.info.run_id, "KILLED")
 
