@@ -73,7 +73,7 @@ print(json.dumps({"params": params, "metrics": trial.metrics, "tags": trial.tags
 
 def forget(repo: Repo) -> None:
     """Delete the embedded store, and what is remembered of dvc.lock files."""
-    for path in (*repo.path.glob("mlflow.db*"), *repo.path.glob(".dvc/tmp/trialtree/keys-*")):
+    for path in (*repo.path.glob("mlflow.db*"), *repo.path.glob(".git/trialtree/keys-*")):
         path.unlink()
     shutil.rmtree(repo.path / "mlartifacts", ignore_errors=True)
 

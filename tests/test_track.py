@@ -298,3 +298,67 @@ def test_a_fit_that_was_seen_while_it_ran_becomes_the_trials_one_run(slow: Calla
     lost(repo)
     repo.run("trialtree", "track", "--all")
     assert dump(repo) == before
+
+
+def test_two_at_once_in_one_repository_make_each_run_once(ran: Repo) -> None:
+    many.experiments(ran, 10)
+    lost(ran)
+    command = ["trialtree", "track", "--all"]
+    both = [subprocess.Popen(command, cwd=ran.path, env=ran.env, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert len(dump(ran)) == 12  # and the parent of the experiments
+
+
+def test_an_experiment_that_is_removed_is_said_to_be_lost_and_its_group_goes(ran: Repo) -> None:
+    many.experiments(ran, 2)
+    ran.run("trialtree", "track", "--all")
+    ran.dvc("exp", "remove", "exp-00001")
+    said = ran.run("trialtree", "track", "--all").stdout.splitlines()
+    assert re.fullmatch(r"1 run of trials that no commit here holds, .*: exp-00001 \([0-9a-f]{8}\)", said[-1])
+    after = dump(ran)
+    assert sorted(after)[:2] == ["exp-00000", "exp-00001"]
+    assert [run["tags"].get("mlflow.parentRunId") for run in after.values()] == [None] * 3
+    assert ran.run("trialtree", "track", "--all").stdout.startswith("2 trials: all are in MLflow")
+
+
+def test_a_branch_that_goes_on_from_an_experiment_has_the_experiments_run(ran: Repo) -> None:
+    many.experiments(ran, 1)
+    ran.dvc("exp", "branch", "exp-00000", "feature")
+    ran.git("switch", "-q", "feature")
+    (ran.path / "NOTES.md").write_text("Promising.\n", encoding="utf-8")
+    ran.commit("Write notes")
+    assert " as run exp-00000 (" in ran.run("trialtree", "track").stdout
+    ran.run("trialtree", "track", "--all")
+    assert sorted(name[:5] for name in dump(ran)) == ["exp-0", "main@"]
+
+
+def test_what_no_commit_holds_takes_nothing_from_the_run_of_a_commit(ran: Repo) -> None:
+    ran.run("trialtree", "track", "--all")
+    before = dump(ran)
+    ran.params({"description": "Not committed", "tags": ["x"]})
+    ran.stage("register")
+    assert dump(ran) == before
+    ran.commit("Describe it later")
+    ran.stage("register")
+    ran.run("trialtree", "track", "--all")
+    after = dump(ran)
+    for run in (*after.values(), *before.values()):
+        del run["tags"]["trialtree.state"]
+    assert after == before
+
+
+def test_a_lock_of_another_tool_and_a_tag_that_mlflow_refuses_stop_nothing(ran: Repo) -> None:
+    lock = (ran.path / "dvc.lock").read_text(encoding="utf-8")
+    (ran.path / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  train: {cmd: python train.py, outs: }\n", encoding="utf-8"
+    )
+    ran.commit("Another pipeline")
+    (ran.path / "dvc.lock").write_text(lock, encoding="utf-8")
+    ran.commit("Ours again")
+    assert ran.run("trialtree", "track", "--all").stdout.startswith("1 trial in MLflow")
+    for tags, said in (
+        ({"a/": 1}, "tags: a name must be of letters, digits, blanks, _ . - and / between them, got 'a/'"),
+        ([f"{number:03}{'x' * 40}" for number in range(250)], "tags: a run holds 8000 characters of names, got 12500"),
+    ):
+        ran.params({"tags": tags})
+        assert ran.run("trialtree", "check", check=False).stderr == f"params.yaml: {said}\n"

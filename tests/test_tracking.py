@@ -92,6 +92,18 @@ def test_a_metric_has_one_point_however_often_it_is_published(store: stores.Stor
     assert math.isnan(run["data"]["metrics"]["test.r2"])
 
 
+def test_of_points_of_one_step_the_last_is_the_metric_however_often_it_is_published(store: stores.Store) -> None:
+    values = (0.9, 0.5, 0.3)
+    trial = replace(TRIAL, experiment="steps", metrics={"script.loss": 0.3},
+                    history=tuple(("script.loss", value, 0) for value in values))  # fmt: skip
+    published(store, trial)
+    (run,) = published(store, replace(trial, params={**trial.params, "more": 1}))
+    assert run["data"]["metrics"]["script.loss"] == 0.3
+    with store.opened() as client:
+        found = client.get_metric_history(run["info"]["run_id"], "script.loss")
+    assert sorted(point.value for point in found) == sorted(values)
+
+
 def test_ten_thousand_params_and_one_of_100_kb_lose_nothing_but_length(store: stores.Store) -> None:
     params = {f"fetch.p{i}": i for i in range(10_000)} | {"fetch.long": "ü" * 100_000, "fetch.höhe (m)": 1}
     (run,) = published(store, replace(TRIAL, experiment="many", params=params))

@@ -163,8 +163,12 @@ def track(
     if everything and revs:
         raise typer.BadParameter("give revisions or --all, not both")
     said = tracking.everything() if everything else tracking.some([revisions.commit(rev) for rev in revs or ()])
-    for line in said:
-        print(line, flush=True)
+    try:
+        for line in said:
+            print(line, flush=True)
+    except KeyboardInterrupt:
+        print("stopped; what is published stays, and the same command goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 @app.command()

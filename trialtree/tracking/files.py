@@ -33,12 +33,23 @@ class Here:
         return sorted(path.as_posix() for path in Path(folder).rglob("*") if path.is_file())
 
 
+class Recorded(Here):
+    """The files of the working folder, but params.yaml as the trial's own commit has it."""
+
+    def __init__(self, objects: git.Objects, commit: str) -> None:
+        self._objects, self._commit = objects, commit
+
+    def read(self, path: str) -> bytes | None:
+        """Return the content of a file."""
+        return self._objects.read(f"{self._commit}:./{path}") if path == "params.yaml" else super().read(path)
+
+
 class Kept:
     """The files of a commit: those that Git has, and the outputs that DVC has on this machine."""
 
     def __init__(self, objects: git.Objects, commit: str, lock: Mapping[str, Any], caches: Sequence[Path]) -> None:
         self._objects, self._commit, self._lock, self._caches = objects, commit, lock, tuple(caches)
-        self.missing: set[str] = set()  # outputs that were asked for and are not on this machine
+        self.missing: dict[str, str] = {}  # outputs that were asked for and are not on this machine, with their hashes
 
     @cached_property
     def _outs(self) -> dict[str, str]:
@@ -63,7 +74,7 @@ class Kept:
             return None
         found = _content(self._caches, md5)
         if found is None and (found := self._in_git(path)) is None and not self._large(md5):
-            self.missing.add(path)
+            self.missing[path] = md5
         return found
 
     def below(self, folder: str) -> list[str]:
@@ -75,7 +86,7 @@ class Kept:
         """Note a folder whose list is not on this machine."""
         md5 = self._outs.get(folder)
         if md5 and not storage.cached([*self._caches], md5):
-            self.missing.add(folder)
+            self.missing[folder] = md5
 
     def _in_git(self, path: str) -> bytes | None:
         return self._objects.read(f"{self._commit}:./{path}")

@@ -8,9 +8,7 @@ from stages.errors import UserError
 from trialtree.tracking import git, locks
 from trialtree.tracking.locks import LOCK
 
-_PLACE = Path(
-    ".dvc/tmp/trialtree/keys-1"
-)  # below the top of the main working tree; counts up with the form of its lines
+_PLACE = "trialtree/keys-1"  # in Git's own folder, which working trees share; counts up with the form of its lines
 _NONE = "-"
 
 
@@ -44,14 +42,14 @@ def _read(content: bytes) -> Key:
     """Return what a dvc.lock holds; nothing of a damaged one."""
     try:
         found = locks.entries(content)
-    except UserError:
+        whole = len(found) == len(locks.STAGES)
+        return Key(locks.content_key(found) if whole else None, *locks.data(found))
+    except (UserError, TypeError, KeyError, AttributeError):  # YAML, but not as DVC writes it
         return _EMPTY
-    whole = len(found) == len(locks.STAGES)
-    return Key(locks.content_key(found) if whole else None, *locks.data(found))
 
 
 def _place() -> Path:
-    return git.shared_top(Path().absolute()) / _PLACE
+    return Path(git.run("rev-parse", "--path-format=absolute", "--git-common-dir") or ".git", _PLACE)
 
 
 def _remembered() -> dict[str, Key]:

@@ -39,7 +39,7 @@ def groups(places: Iterable[Place], repository: str | None) -> list[Group]:
             found.setdefault(("branch", place.branch), []).append(place)
     of = f" of {repository}" if repository else ""  # several repositories may share a server
     return [
-        Group(kind, f"{kind} {name}{of}".replace("'", ""), _name(kind, name, trials[0]), tuple(trials), repository)
+        Group(kind, f"{kind} {name}{of}".replace("'", "%27"), _name(kind, name, trials[0]), tuple(trials), repository)
         for (kind, name), trials in found.items()
         if len(trials) >= _FEWEST
     ]
@@ -61,6 +61,22 @@ def lacking(wanted: Sequence[Group], runs: Mapping[Place, Known], known: Iterabl
         for place in group.trials
         if place in runs
     )
+
+
+def gone(wanted: Sequence[Group], known: Iterable[Known]) -> set[str]:
+    """Return the runs of groups that there are no more."""
+    names = {group.id for group in wanted}
+    return {run.id for run in known if GROUP in run.tags and run.tags[GROUP] not in names}
+
+
+def tidy(client: "MlflowClient", wanted: Sequence[Group], known: Sequence[Known]) -> None:
+    """Take the runs of groups that there are no more out of a store that only this repository uses."""
+    parents = gone(wanted, known)
+    for run in known:
+        if run.tags.get(PARENT) in parents:
+            client.delete_tag(run.id, PARENT)
+    for parent in sorted(parents):
+        client.delete_run(parent)
 
 
 def nest(

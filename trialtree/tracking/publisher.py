@@ -64,7 +64,7 @@ class Publisher:
     def publish(self, place: Place) -> tuple[Trial, Run]:
         """Publish the trial of a commit."""
         trial = trials.of_commit(self.objects, place, self.settings, self._memo)
-        last = {} if trial.missing or place.cut else {STATE: state(place, self.settings)}
+        last = {} if place.cut else {STATE: state(place, self.settings)}
         known = self._runs.of(place)
         # Another machine may be ahead of what a shared store said a moment ago.
         unknown = self.known is not None and known is None and self.store.embedded
@@ -75,9 +75,11 @@ class Publisher:
 
     def all(self, places: Sequence[Place], total: int) -> Iterator[str]:
         """Publish trials, and yield what to print; one that cannot be read is said and left."""
+        from mlflow import MlflowException
+
         made = changed = 0
         said: list[str] = []
-        gaps: dict[str, int] = {}
+        lacking: dict[str, None] = {}
         with progress.step("publish", len(places), "trials") as report:
             for number, place in enumerate(places, start=1):
                 try:
@@ -86,19 +88,19 @@ class Publisher:
                         pass
                 except TrialError as error:
                     said.append(f"left out: {error}")
+                except MlflowException as error:
+                    if error.error_code != "INVALID_PARAMETER_VALUE":
+                        raise
+                    said.append(
+                        f"left out: commit {place.commit[:7]}: MLflow refuses it: {' '.join(str(error).split())[:200]}"
+                    )
                 else:
                     made, changed = made + run.made, changed + run.changed
-                    for path in run.missing:
-                        gaps[path] = gaps.get(path, 0) + 1
+                    lacking |= dict.fromkeys(run.missing)
                 report(number)
         yield f"{count(total, 'trial')} in MLflow at {self.store.shown}: {made} new, {changed} brought up to date"
         yield from said
-        if gaps:
-            named = ", ".join(sorted(gaps)[:4])
-            yield (
-                f"not in DVC's cache here, so missing from some runs: {named}; "
-                "`dvc fetch --all-commits` brings what the remote has, and `trialtree track --all` adds it"
-            )
+        yield from _gaps(lacking)
 
     def versions(self, trial: Trial, commit: str) -> Iterator[str]:
         """Add the commit to the model versions that hold the trial's model, and yield what to print."""
@@ -116,3 +118,16 @@ class Publisher:
 def count(number: int, what: str) -> str:
     """Return `1 trial`, `1,000 trials`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def gaps(known: Iterable[Known]) -> Iterator[str]:
+    """Yield a line on the outputs that runs lack."""
+    yield from _gaps(dict.fromkeys(path for run in known for path in run.missing))
+
+
+def _gaps(paths: Iterable[str]) -> Iterator[str]:
+    if named := sorted(paths):
+        yield (
+            f"not in DVC's cache here, so missing from some runs: {', '.join(named[:4])}; "
+            "`dvc fetch --all-commits` brings what the remote has, and `trialtree track --all` adds it"
+        )

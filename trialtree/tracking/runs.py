@@ -8,13 +8,15 @@ already is left; what a crash left out is added.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 from trialtree.tracking import artifacts as files
-from trialtree.tracking import claims, inputs, stageruns, wishes
+from trialtree.tracking import claims, git, inputs, stageruns, wishes
+from trialtree.tracking.index import MISSING, loaded
 from trialtree.tracking.stores import Store
 from trialtree.tracking.trials import BRANCHES, COMMIT, COMMITS, DIGEST, EXPERIMENT, KEY, TAGS, Trial
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PUBLISHED = "trialtree.published"  # tag: digest of what the run holds, set when all of it is there
-_MISSING = "trialtree.missing"  # tag: JSON, outputs that whoever published the run did not have
 LIVE = "trialtree.live"  # tag: the digest of the model whose fit a run shows, before the trial is published
 _NAMED = "mlflow.runName"
 
@@ -31,6 +32,7 @@ _NAME = 250  # characters of a name
 _PARAM = 6000  # characters of a param
 _TAG = 8000  # characters of a tag
 _COMMITS = 190  # that such a tag holds
+_GAPS = 50  # outputs with their hashes, the same
 _BATCH = 100  # params or tags at once
 _BYTES = 500_000  # of a request; a server takes twice that
 _METRICS = 1000  # at once
@@ -88,14 +90,15 @@ def _completed(client: "MlflowClient", run: Any, trial: Trial, *, made: bool, la
     """Return a run after adding what it lacks."""
     params, odd = mlflow_params(trial.params)
     digest, lacking = _digest(trial), _lacking(run, trial)
-    whole = (run.data.tags.get(PUBLISHED) == digest or lacking is None) and files.there(client, run)
+    whole = run.data.tags.get(PUBLISHED) == digest or lacking is None or _outranks(run, trial)
+    whole = whole and files.there(client, run)
     changed = _log(client, run, trial, {} if whole else params, fresh=made)
     if not whole:
         inputs.log(client, run, trial.datasets)
         files.upload(client, run, trial.artifacts)
-        last |= {PUBLISHED: digest, **({_MISSING: json.dumps(lacking)} if lacking else {})}
-        if _MISSING in run.data.tags and not lacking:
-            client.delete_tag(run.info.run_id, _MISSING)
+        last |= {PUBLISHED: digest, **({MISSING: json.dumps(lacking)} if lacking else {})}
+        if MISSING in run.data.tags and not lacking:
+            client.delete_tag(run.info.run_id, MISSING)
     if run.info.status != "FINISHED":
         client.set_terminated(run.info.run_id, end_time=trial.time if made else None)
     if trial.stages:
@@ -107,13 +110,18 @@ def _completed(client: "MlflowClient", run: Any, trial: Trial, *, made: bool, la
     return Run(run.info.run_id, name, run.info.experiment_id, notes, made, changed and not made, missing)
 
 
-def _lacking(run: Any, trial: Trial) -> list[str] | None:
+def _outranks(run: Any, trial: Trial) -> bool:
+    """Say whether a run that is whole is of a commit, and the trial of none: files that no commit has stay out."""
+    return PUBLISHED in run.data.tags and COMMIT in run.data.tags and COMMIT not in trial.tags
+
+
+def _lacking(run: Any, trial: Trial) -> dict[str, str] | None:
     """Return the outputs that the run will lack; None where this machine lacks all that the run does, and more."""
-    had, here = run.data.tags, {*trial.missing}
+    had, here = run.data.tags, trial.missing
     if PUBLISHED not in had:
-        return sorted(here)
-    there = set(json.loads(had.get(_MISSING, "[]")))
-    return None if here and there <= here else sorted(there & here)
+        return dict([*here.items()][:_GAPS])
+    there = loaded(had.get(MISSING))
+    return None if here and there.keys() <= here.keys() else {path: here[path] for path in there if path in here}
 
 
 def experiment_id(client: "MlflowClient", name: str, artifacts: str | None) -> str:
@@ -263,14 +271,17 @@ def _points(client: "MlflowClient", run: Any, trial: Trial, *, fresh: bool) -> l
         for name, value in trial.metrics.items()
         if name not in curved and not _same(had.get(names[name]), value)
     ]
-    there: dict[str, set[int]] = {}
+    there: Counter[tuple[str, int]] = Counter()
     for name in () if fresh else sorted(curved):
         if names[name] in had:
-            there[name] = {point.step for point in client.get_metric_history(run.info.run_id, names[name])}
-    return [
-        *found,
-        *(Metric(names[n], value, start, step) for n, value, step in trial.history if step not in there.get(n, ())),
-    ]
+            there.update((name, point.step) for point in client.get_metric_history(run.info.run_id, names[name]))
+    seen: Counter[tuple[str, int]] = Counter()
+    for name, value, step in trial.history:
+        # Of points of one step the last counts: for MLflow that is the latest, and at one time the largest.
+        if seen[name, step] >= there[name, step]:
+            found.append(Metric(names[name], value, start + seen[name, step], step))
+        seen[name, step] += 1
+    return found
 
 
 def _tags(had: Mapping[str, str], trial: Trial) -> dict[str, str]:
@@ -279,16 +290,22 @@ def _tags(had: Mapping[str, str], trial: Trial) -> dict[str, str]:
     if COMMIT in had and (COMMIT not in wanted or trial.uncertain):
         return {}
     if COMMITS in wanted:
-        commits = dict.fromkeys([*wanted[COMMITS].split(), *had.get(COMMITS, "").split()])
+        commits = dict.fromkeys([*wanted[COMMITS].split(), *_elsewhere(had, wanted[COMMITS].split())])
         wanted[COMMITS] = " ".join([*commits][:_COMMITS])
     return wanted
+
+
+def _elsewhere(had: Mapping[str, str], here: Sequence[str]) -> list[str]:
+    """Return the commits of a run that this clone does not know; one that it knows and does not count was amended."""
+    others = [commit for commit in had.get(COMMITS, "").split() if commit not in here]
+    return [commit for commit, known in zip(others, git.names(others) if others else (), strict=True) if known is None]
 
 
 def _gone(had: Mapping[str, str], trial: Trial) -> list[str]:
     """Return the tags of the run that the trial has no more."""
     mine = {name for name in had if name.startswith(LIVE)}
     if COMMIT in trial.tags and not trial.uncertain:
-        mine |= {BRANCHES, TAGS, EXPERIMENT, wishes.GIVEN, *json.loads(had.get(wishes.GIVEN, "[]"))}
+        mine |= {BRANCHES, TAGS, EXPERIMENT, wishes.GIVEN, *loaded(had.get(wishes.GIVEN))}
     return sorted(name for name in mine if name in had and name not in trial.tags)
 
 

@@ -61,6 +61,7 @@ class Survey:
     refs: Refs
     main: str = "main"
     _commits: dict[str, _Commit] = field(default_factory=dict)
+    _first: dict[str, str] = field(default_factory=dict)  # the commit that first had the data of one
 
     @cached_property
     def _changes(self) -> dict[str, list[str]]:
@@ -128,12 +129,19 @@ class Survey:
         """Return the first commit that had the data of a commit, going back as long as they are there."""
         data = (self._keys[commit].raw, self._keys[commit].split)
         at = commit if commit in self._changes else self._changed_before(commit)
-        while at is not None:
+        walked = []
+        while at is not None and at not in self._first:
+            walked.append(at)
             before = [p for p in self._changes[at] if (self._keys[p].raw, self._keys[p].split) == data]
             if not before:
+                self._first[at] = at
                 break
             at = before[0]
-        return None if at in self._cut else at
+        if at is None:
+            return None
+        first = self._first[at]
+        self._first.update(dict.fromkeys(walked, first))
+        return None if first in self._cut else first
 
     def _changed_before(self, commit: str) -> str | None:
         """Return the last commit before one that changed dvc.lock."""
@@ -149,7 +157,8 @@ class Survey:
         names = self.refs.experiments.get(commit)
         name = min(names) if names else None
         found = (place for place in self.places if (place.key, place.experiment) == (key, name))
-        return next(found, None) if key else None
+        fallback = (place for place in self.places if place.key == key)  # of an experiment that a branch went on from
+        return (next(found, None) or next(fallback, None)) if key else None
 
 
 def read(main: str, *others: str) -> Survey:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from trialtree.tracking import claims, files, git, index, locks, parents, storage, stores, survey, trials
 from trialtree.tracking.index import STATE, Known
 from trialtree.tracking.locks import LOCK, TrialError
-from trialtree.tracking.publisher import Publisher, Runs, count, state
+from trialtree.tracking.publisher import Publisher, Runs, count, gaps, state
 from trialtree.tracking.runs import Run, publish
+from trialtree.tracking.stores import Store
 from trialtree.tracking.survey import Place, Survey
 from trialtree.tracking.trials import REPOSITORY, Trial
 
@@ -54,8 +55,9 @@ def everything() -> Iterator[str]:
     settings = storage.read()
     wanted = parents.groups(found.places, settings.origin)
     known = index.quickly(store)
-    if known is not None and not _waiting(found, known, settings, wanted):
+    if known is not None and not _waiting(found, known, settings, wanted) and not _untidy(store, known, wanted):
         yield f"{count(len(found.places), 'trial')}: all are in MLflow at {store.shown}"
+        yield from gaps(known)
         yield from _not_in_git(found, known, settings)
         return
     with (
@@ -63,11 +65,19 @@ def everything() -> Iterator[str]:
         store.opened(_AFTER.format("--all")) as client,
         claims.in_bulk(client),
     ):
+        known = None if known is None else index.quickly(store)  # now that nobody else publishes here
         known = index.slowly(client) if known is None else known
         publisher = Publisher(client, store, objects, known)
         yield from publisher.all(_waiting(found, known, settings, ()) if known else found.places, len(found.places))
         publisher.nest(wanted)
+        if store.embedded:
+            parents.tidy(client, wanted, index.quickly(store) or ())
     yield from _not_in_git(found, index.quickly(store) or known, settings)
+
+
+def _untidy(store: Store, known: Sequence[Known], wanted: Sequence[parents.Group]) -> bool:
+    """Say whether a store that only this repository uses has a run for a group that there is no more."""
+    return store.embedded and bool(parents.gone(wanted, known))
 
 
 def _waiting(
@@ -79,6 +89,7 @@ def _waiting(
     waiting = [
         place for place in found.places
         if place not in there or not there[place].whole or there[place].tags.get(STATE) != state(place, settings)
+        or any(storage.cached([*settings.caches], md5) for md5 in there[place].missing.values())
     ]  # fmt: skip
     return waiting or (found.places if parents.lacking(wanted, there, known) else [])
 
@@ -151,11 +162,11 @@ def _inexact(place: Place, trial: Trial) -> Iterator[str]:
 
 def _not_in_git(found: Survey, known: Sequence[Known], settings: storage.Settings) -> Iterator[str]:
     """Yield a line on the runs of this repository that no commit holds, and that cannot be made again."""
-    held = {place.key for place in found.places}
+    held = {commit for place in found.places for commit in place.commits}
     alone = [
         run for run in known
-        if run.key and run.key not in held and not run.commits and run.tags.get(REPOSITORY) == settings.origin
+        if run.key and held.isdisjoint(run.commits) and run.tags.get(REPOSITORY) == settings.origin
     ]  # fmt: skip
     if alone:
         named = ", ".join(f"{run.name} ({run.id[:8]})" for run in alone[:5]) + (", ..." if len(alone) > 5 else "")
-        yield f"{count(len(alone), 'run')} of trials that no commit holds, and that cannot be rebuilt: {named}"
+        yield f"{count(len(alone), 'run')} of trials that no commit here holds, and that cannot be rebuilt: {named}"

@@ -52,7 +52,7 @@ class Trial:
     datasets: tuple[Dataset, ...] = ()
     history: tuple[curves.Point, ...] = ()  # of metrics
     time: int | None = None  # of its commit, milliseconds since 1970; None before there is one
-    missing: tuple[str, ...] = ()  # outputs that neither this machine's caches nor Git have
+    missing: Mapping[str, str] = field(default_factory=dict)  # outputs that neither the caches here nor Git have
     uncertain: bool = False  # an earlier commit may have it, which a shallow clone does not know
     differing: tuple[str, ...] = ()  # files of its commit that are not those it ran with
     stages: Mapping[str, Any] = field(default_factory=dict)  # what dvc.lock says of those that get runs of their own
@@ -81,7 +81,8 @@ def workspace() -> Trial:
     if place is not None and place.key == content_key(lock):
         with git.objects() as objects:
             others = committed.differing(objects, place.commit, lock)
-        return _with_model(_trial(lock, here, place, _of_place(place, exact=not others), settings))
+            recorded = files.Recorded(objects, place.commit)
+            return _with_model(_trial(lock, recorded, place, _of_place(place, exact=not others), settings))
     baseline = os.environ.get("DVC_EXP_BASELINE_REV") or commit
     tags = {
         "baseline_commit": baseline,
@@ -121,7 +122,9 @@ def of_commit(
         trial = _trial(lock, kept, place, _of_place(place, exact=not others), settings)
     except UserError as error:
         raise TrialError(f"commit {place.commit[:7]}: {error}") from None
-    return replace(trial, missing=tuple(sorted(kept.missing)), differing=tuple(others))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrialError(f"commit {place.commit[:7]}: its files are of another form: {error!r}") from None
+    return replace(trial, missing=dict(sorted(kept.missing.items())), differing=tuple(others))
 
 
 def main(of: Files) -> str:

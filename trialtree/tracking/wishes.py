@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from posixpath import normpath
 from typing import Any
 
 from stages import params
 from stages.params import PATH, ParamsError
 
 NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
+_LONGEST = 8000  # characters of a tag
 GIVEN = "trialtree.given"  # tag: JSON, the names of the tags that params.yaml gave
 # Tags that a run has of itself.
 _OWN = re.compile(
@@ -45,7 +47,10 @@ def of(content: Mapping[str, Any]) -> Wishes:
             raise ParamsError(f"{PATH}: description: must be text, got {params.shown(description)}")
         tags[NOTE] = description
     if tags:
-        tags[GIVEN] = json.dumps(sorted(tags))
+        given = json.dumps(dict.fromkeys(sorted(tags), 1))
+        if len(given) > _LONGEST:
+            raise ParamsError(f"{PATH}: tags: a run holds {_LONGEST} characters of names, got {len(given)}")
+        tags[GIVEN] = given
     return Wishes(tags, params.parse("tracking", content.get("tracking"), TrackingParams).stages)
 
 
@@ -60,8 +65,8 @@ def _tags(given: Any) -> dict[str, str]:
                           f"got {params.shown(given)}")  # fmt: skip
     found: dict[str, str] = {}
     for name, value in given.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[\w./ -]{1,200}", name):
-            raise ParamsError(f"{PATH}: tags: a name must be of letters, digits, blanks and _ . / -, "
+        if not isinstance(name, str) or not re.fullmatch(r"[\w./ -]{1,200}", name) or normpath(name) != name:
+            raise ParamsError(f"{PATH}: tags: a name must be of letters, digits, blanks, _ . - and / between them, "
                               f"got {params.shown(name)}")  # fmt: skip
         if _OWN.fullmatch(name):
             raise ParamsError(f"{PATH}: tags.{name}: is a tag that trialtree sets itself; take another name")
