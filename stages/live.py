@@ -60,7 +60,7 @@ class Live:
         elif time.monotonic() - self._begun >= self._after:
             self._after = float("inf")
             try:
-                self._beside = _Beside(self._path)
+                self._beside = _Beside(self._path, time.monotonic() - self._begun)
             except OSError as error:
                 self._warn(str(error))
 
@@ -100,12 +100,12 @@ class Live:
 class _Beside:
     """The process beside the fit, and the two pipes to it, at which the fit never waits."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, since: float) -> None:
         self.status: int | None = None  # None as long as it may say something
         # A group of its own: a Ctrl-C ends train, and the process says so in MLflow. Not a session of its own, which
         # Linux may give as much time as all of another, however low its priority.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE, str(os.getpid()), str(path)],
+            [sys.executable, "-m", _MODULE, str(os.getpid()), str(path), f"{since:.3f}"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, process_group=0,
         )  # fmt: skip
         self._to, self._from = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)

@@ -124,6 +124,13 @@ def _remove_empty(folder: Path) -> None:
         folder = folder.parent
 
 
+def _cause(lines: list[str]) -> str:
+    """Return the line that says why: that of the last traceback's exception, whose text may go on, else the last."""
+    starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    behind = lines[starts[-1] + 1 :] if starts else []
+    return next((line for line in behind if not line.startswith(" ")), lines[-1])
+
+
 def _failed(script: Script, log: Path, status: int) -> ScriptError:
     """Keep the log of a script that did not end well, and return what to say of it."""
     name = os.environ.get("DVC_EXP_NAME")  # its folder is deleted afterwards
@@ -132,6 +139,6 @@ def _failed(script: Script, log: Path, status: int) -> ScriptError:
     shutil.copyfile(log, kept)
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     ended = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
-    said = f": {lines[-1].strip()[:300]}" if lines else " and printed nothing"
+    said = f": {_cause(lines).strip()[:300]}" if lines else " and printed nothing"
     message = f"{script.file} {ended}{said}; all that it printed: {kept}"
     return ScriptError(message, 128 - status if status < 0 else status)  # as a shell has it

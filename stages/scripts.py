@@ -40,6 +40,8 @@ def _name(name: str) -> str:
 
 
 def _file(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise ValueError("must be a Python file of this repository, such as train.py, or a mapping with `file`")
     return {"file": value} if isinstance(value, str) else value
 
 

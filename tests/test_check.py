@@ -115,6 +115,7 @@ def test_the_examples_are_in_order(repo: Repo, example: Path) -> None:
     (repo.path / "params.yaml").write_text(example.read_text(encoding="utf-8"), encoding="utf-8")
     for file in (*example.parent.glob("dvc.yaml"), *example.parent.glob("train_*.py")):
         shutil.copy(file, repo.path)
+    repo.git("add", "-A")
     # The tables themselves are not in Git.
     assert [line for line in check(repo) if "`trialtree data add FILE` puts a table there" not in line] == []
 

@@ -20,7 +20,7 @@ ROWS: list[tuple[str, dict[str, str], dict[str, float], dict[str, str]]] = [
     ("broken", {"train.hyperparameters.C": "1"}, {"test.accuracy": NAN}, {"branch": "main"}),
     ("unscored", {}, {}, {}),
     ("part", {"train.hyperparameters.C": "1"}, {"test.accuracy": 1}, {"trialtree.kind": "stage"}),
-    ("grid", {}, {}, {"trialtree.kind": "sweep"}),
+    ("grid", {}, {}, {"trialtree.kind": "experiments"}),
 ]
 
 
@@ -60,7 +60,7 @@ def names(found: list[Run]) -> list[str]:
 def test_the_newest_come_first_and_parts_of_trials_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "_PAGE", 2)  # what is behind the first page counts too
     assert names(runs.read("iris")) == ["unscored", "broken", "nine", "ten"]
-    assert names(runs.read("iris", ["stage", "sweep"])) == ["grid", "part"]
+    assert names(runs.read("iris", ["stage", "experiments"])) == ["grid", "part"]
     assert names(runs.read(None)) == ["elsewhere", "unscored", "broken", "nine", "ten"]
     with pytest.raises(runs.RunsError, match=r"no experiment 'none' in MLflow at .*; there are: Default, iris, other"):
         runs.read("none")
@@ -150,7 +150,7 @@ def test_the_command_prints_plain_lines_or_json(filled: Repo) -> None:
     ("arguments", "said"),
     [
         (["--where", "params.C >> 1"], "--where: column 11: must be a number, or a text in quotes, got >\n"),
-        (["--kind", "x"], "--kind: must be one of trial, stage, branch, sweep, got 'x'\n"),
+        (["--kind", "x"], "--kind: must be one of trial, stage, branch, experiments, got 'x'\n"),
         (["--all", "--experiment", "iris"], "--all and --experiment: give one of them\n"),
     ],
 )

@@ -272,6 +272,7 @@ def test_the_check_names_modules_that_dvc_would_not_see_change_and_text_that_is_
         (repo.path / f"package/{name}.py").touch()
     done = repo.run("trialtree", "check", check=False)
     assert done.stderr.splitlines() == [
+        "params.yaml: train.script: train.py is unknown to Git: DVC's queue would leave it behind; `git add train.py`",
         "dvc.yaml: stages.train.deps: lacks helper.py, which train.py imports",
         "dvc.yaml: stages.train.deps: lacks package/__init__.py, which train.py imports",
         "dvc.yaml: stages.train.deps: lacks package/inner.py, which train.py imports",

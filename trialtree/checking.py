@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 from stages import estimators, params, scores, scripts
 from stages.errors import UserError
 from trialtree import foreseeing, imports, modules
-from trialtree.tracking import wishes
+from trialtree.tracking import git, wishes
 
 STAGES = ("fetch", "split", "train", "evaluate", "register")
 DVC_YAML = Path("dvc.yaml")
@@ -111,6 +111,12 @@ def _script(read: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with a training script, and what is asked of a trial that only the script can fit."""
     try:
         scripts.check(read["train"].script)
+        file = read["train"].script.file
+        if git.run("ls-files", "--error-unmatch", "--", file) is None:
+            yield (
+                f"{params.PATH}: train.script: {file} is unknown to Git: DVC's queue would leave it behind; "
+                f"`git add {file}`"
+            )
         yield from imports.faults(read["train"].script.file)
     except UserError as error:
         yield from str(error).splitlines()

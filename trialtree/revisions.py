@@ -33,7 +33,7 @@ def commit(revision: str) -> str:
     found = resolved(revision)
     if found is None:
         raise RevisionError(
-            f"{revision} is no commit, branch, tag or experiment of this repository; "
+            f"{revision or repr(revision)} is no commit, branch, tag or experiment of this repository; "
             "`git log --all --oneline` and `dvc exp show -A` show those there are"
         )
     return found

@@ -59,6 +59,8 @@ def metrics(runs: Sequence[Run], params: Mapping[str, Any], first: str | None) -
     found: dict[str, None] = dict.fromkeys([first] if first else [])
     for run in runs:
         test = {name.removeprefix("test."): v for name, v in run.metrics.items() if name.startswith("test.")}
+        gates = (params.get("register") or {}).get("gates") or {}
+        found |= dict.fromkeys(name for name in gates if name in run.metrics)  # script.NAME
         found |= dict.fromkeys(f"test.{name}" for name in locks.main_metrics({"test": test}, params))
         if not test:
             found |= dict.fromkeys(list(run.metrics)[:2])
@@ -71,8 +73,9 @@ def _differs(runs: Sequence[Run], column: str) -> bool:
 
 def _differing(runs: Sequence[Run]) -> list[str]:
     """Return the params in which the runs differ."""
-    names = dict.fromkeys(name for run in runs for name in run.params)
-    return [name for name in names if len({run.params.get(name) for run in runs}) > 1]
+    told = [run for run in runs if run.params]  # a fit that was stopped has none
+    names = dict.fromkeys(name for run in told for name in run.params)
+    return [name for name in names if len({run.params.get(name) for run in told}) > 1]
 
 
 def summary(runs: Sequence[Run], total: int) -> str:

@@ -1,8 +1,9 @@
 """Log the curve of a fit to MLflow while it runs: the process that `stages.live` starts beside a long fit.
 
-    python -m trialtree.tracking.live PID CURVES.CSV
+    python -m trialtree.tracking.live PID CURVES.CSV SECONDS
 
-Reads   CURVES.CSV, which grows; a line on stdin when the fit ends: {"done": <model's digest>} or {"ended": <status>}
+Reads   CURVES.CSV, which grows, of a fit that began SECONDS ago
+        a line on stdin when the fit ends: {"done": <model's digest>} or {"ended": <status>}
 Writes  a run of MLflow; lines on stdout: {"asked": …} before a store is first spoken to, {"run": <id>}, {"warning": …}
 
 Its run has the tag `trialtree.live`: "running", then the model's digest, by
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages import invocations, params
-from trialtree.tracking import git, runs, stores, wishes
+from trialtree.tracking import git, locks, runs, stores, wishes
 from trialtree.tracking.curves import Point, points
 from trialtree.tracking.pipes import Fit
 from trialtree.tracking.runs import LIVE
@@ -35,6 +36,7 @@ _HOST, _PID, _STARTED = f"{LIVE}.host", f"{LIVE}.pid", f"{LIVE}.started"  # tags
 _NICE = 10  # of two busy cores it gets a twentieth of one: seen soon enough, and the fit does not notice
 _EVERY = 3.0  # seconds between lots of points
 _LONGEST = 60.0  # seconds between tries of a store that fails
+_PARAMS = 100  # at once
 _LOT = 40  # points of a curve at once: enough to see it, and register adds the others
 _AGAIN = "it is tried again"
 # A store that hangs is found out sooner than where nobody waits to be shown something.
@@ -65,11 +67,14 @@ class Tail:
 class LiveRun:
     """The run of a fit, made when a store first takes it."""
 
-    def __init__(self, fit: Fit, pid: int, tail: Tail) -> None:
+    def __init__(self, fit: Fit, pid: int, tail: Tail, since: float) -> None:
         self._fit, self._tail = fit, tail
         self._store = stores.find()
-        self._experiment = wishes.experiment(params.load())
-        self._name, self._tags = _told_by_git(pid)
+        content = params.load()
+        self._experiment, self._begun = wishes.experiment(content), int(1000 * (time.time() - since))
+        self._name, tags = _told_by_git(pid)
+        self._tags = {**tags, **wishes.of(content).tags}
+        self._params = runs.mlflow_params(dict(locks.flat({"train": content.get("train") or {}})))[0]
         self._client: MlflowClient | None = None
         self._id: str | None = None
         self._experiment_id = ""
@@ -112,12 +117,15 @@ class LiveRun:
 
     def _make(self) -> None:
         """Make the run."""
+        from mlflow.entities import Param
+
         with self._store.opened(_AGAIN) as client:
             pass  # no longer: this process has to wait for the fit, and others would wait for it
         with self._store.told(_AGAIN):
             self._experiment_id = runs.experiment_id(client, self._experiment, self._store.artifacts)
             _repair(client, self._experiment_id)
-            made = client.create_run(self._experiment_id, tags=self._tags, run_name=self._name)
+            made = client.create_run(self._experiment_id, start_time=self._begun, tags=self._tags, run_name=self._name)
+            client.log_batch(made.info.run_id, params=[Param(*named) for named in self._params.items()][:_PARAMS])
         self._client, self._id = client, made.info.run_id
         self._fit.tell(run=made.info.run_id)
 
@@ -201,9 +209,9 @@ def main() -> None:
         os.nice(_NICE)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    fit, pid, path = Fit(), int(sys.argv[1]), Path(sys.argv[2]).absolute()
+    fit, pid, path, since = Fit(), int(sys.argv[1]), Path(sys.argv[2]).absolute(), float(sys.argv[3])
     try:
-        follow(fit, LiveRun(fit, pid, Tail(path)))
+        follow(fit, LiveRun(fit, pid, Tail(path), since))
     except Exception as error:  # whatever it is, it is said, and stops nothing
         said = re.sub(r"://[^/\s@]*@", "://", " ".join(str(error).split()))
         fit.tell(warning=said[:300] or type(error).__name__)

@@ -16,7 +16,7 @@ from trialtree.tracking.stores import Store
 from trialtree.tracking.survey import Place, Survey
 from trialtree.tracking.trials import REPOSITORY, Trial
 
-_AFTER = "nothing of Git is lost; `trialtree track {}` publishes it once that is mended"
+_AFTER = "nothing of Git is lost; `trialtree track{}` publishes it once that is mended"
 
 
 def some(revisions: Sequence[str]) -> Iterator[str]:
@@ -34,7 +34,7 @@ def some(revisions: Sequence[str]) -> Iterator[str]:
     found = survey.read(trials.main(files.Here()), *commits)
     places = [found.at(commit) or _none(commit) for commit in commits]
     store = stores.find()
-    with git.objects() as objects, store.opened(_AFTER.format(" ".join(c[:7] for c in commits))) as client:
+    with git.objects() as objects, store.opened(_AFTER.format("".join(f" {c[:7]}" for c in commits))) as client:
         publisher = Publisher(client, store, objects)
         for place in dict.fromkeys(places):
             trial, run = publisher.publish(place)
@@ -62,7 +62,7 @@ def everything() -> Iterator[str]:
         return
     with (
         git.objects() as objects,
-        store.opened(_AFTER.format("--all")) as client,
+        store.opened(_AFTER.format(" --all")) as client,
         claims.in_bulk(client),
     ):
         known = None if known is None else index.quickly(store)  # now that nobody else publishes here

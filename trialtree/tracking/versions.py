@@ -78,6 +78,8 @@ def lacking(had: Mapping[str, str], trial: Trial) -> dict[str, str]:
     wanted = _commits(trial) if COMMIT not in had or not trial.uncertain else {}
     if COMMIT in had and COMMITS in wanted:
         commits = dict.fromkeys([*had.get(COMMITS, "").split(), *wanted[COMMITS].split()])
+        if wanted[COMMIT] != had[COMMIT]:
+            wanted = {tag: value for tag, value in wanted.items() if tag != DATA_COMMIT}  # the first commit's stays
         wanted = {**wanted, COMMIT: had[COMMIT], COMMITS: " ".join(commits)}
     return {tag: value for tag, value in wanted.items() if had.get(tag) != value}
 

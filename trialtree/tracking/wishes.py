@@ -65,7 +65,9 @@ def _tags(given: Any) -> dict[str, str]:
                           f"got {params.shown(given)}")  # fmt: skip
     found: dict[str, str] = {}
     for name, value in given.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[\w./ -]{1,200}", name) or normpath(name) != name:
+        if not isinstance(name, str):
+            raise ParamsError(f"{PATH}: tags: a name must be text (in quotes), got {params.shown(name)}")
+        if not re.fullmatch(r"[\w./ -]{1,200}", name) or normpath(name) != name:
             raise ParamsError(f"{PATH}: tags: a name must be of letters, digits, blanks, _ . - and / between them, "
                               f"got {params.shown(name)}")  # fmt: skip
         if _OWN.fullmatch(name):
