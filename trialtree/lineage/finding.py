@@ -103,7 +103,8 @@ def _data(lock: Mapping[str, Any], runs: list[Run]) -> Data:
     """Return the data of a trial: from its dvc.lock, or else as its run has them."""
     tags = runs[0].tags if runs else {}
     raw, split = locks.data(lock) if lock else (tags.get("data.raw"), tags.get("data.split"))
-    storage = {name.removeprefix("storage."): value for name, value in tags.items() if name.startswith("storage.")}
+    stored = {name.removeprefix("storage."): value for name, value in tags.items() if name.startswith("storage.")}
+    storage = {name: value for name, value in stored.items() if name != "model"}
     return Data(raw, split, from_git.sources(lock) if lock else [], None, storage)
 
 
