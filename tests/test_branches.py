@@ -139,7 +139,7 @@ def test_two_people_push_one_branch_and_nothing_is_overwritten(
     for key in [key for key in s3.keys(bucket) if not key.endswith(".dir")][::2]:
         s3.client().delete_object(Bucket=bucket, Key=key)
     done = repo.run("trialtree", "run", "fetch", "--push", **CREDENTIALS)
-    assert re.search(r"data: 26 objects are in the DVC remote, \d+ of them put back\n", done.stdout)
+    assert re.search(r"data: 28 objects are in the DVC remote, \d+ of them put back\n", done.stdout)
     assert done.stdout.splitlines()[-1] == "branch main: pushed to origin"
     other.git("pull", "-q", "--ff-only")
     assert "kernel: rbf\n    C: 0.5\n" in (other.path / "params.yaml").read_text(encoding="utf-8")

@@ -441,6 +441,7 @@ def registry(repo: Repo) -> Any:
 @pytest.mark.slow
 def test_the_article_like_script_unmodified_gives_one_run_one_model_and_one_version(tmp_path: Path) -> None:
     repo = example("azure-iris", tmp_path / "a repository, größer")
+    repo.git("add", "train_iris.py")
     assert repo.run("trialtree", "check").stdout == "params.yaml and dvc.yaml are in order\n"
     repo.dvc("repro")
     assert read(repo, "reports/script.json")["script"]["Accuracy"] == 0.9736842105263158

@@ -130,7 +130,7 @@ def test_a_store_that_was_lost_is_made_again_with_all_trials_of_all_kinds(ran: R
     ran.dvc("checkout", "-q")
     said = ran.run("trialtree", "track", "--all").stdout.splitlines()
     assert said[0].startswith("30 trials in MLflow at sqlite:")
-    assert re.fullmatch(r"1 run of trials that no commit holds, .*: main@[0-9a-f]{7} \([0-9a-f]{8}\)", said[-1])
+    assert re.fullmatch(r"1 run of trials that no commit here holds, .*: main@[0-9a-f]{7} \([0-9a-f]{8}\)", said[-1])
     before = dump(ran)
     (dirty,) = (name for name in before if name.endswith("*"))
     assert before[dirty]["tags"]["dirty"] == "true"
