@@ -1,6 +1,5 @@
 """Asynchronous successive halving: at each rung the best share of the trials goes on."""
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -42,15 +41,12 @@ class Halving(Rule):
         place = number * 2654435769 % 2**32 / 2**32 * sum(sizes)
         return int(np.searchsorted(np.cumsum(sizes)[:-1], place, side="right"))
 
-    def group(self, number: int, t: int) -> Hashable | None:
-        """Return the bracket and t where that is a rung of it."""
-        if not self.asked(t):
-            return None
-        bracket = self.bracket(number)
+    def asks(self, t: int, bracket: int) -> bool:
+        """Say whether report t is a rung of the bracket."""
         rung = self.min_resource * self.reduction_factor**bracket
         while self._next(rung) < t:
             rung *= self.reduction_factor
-        return (bracket, t) if self._next(rung) == t else None
+        return self._next(rung) == t
 
     def _next(self, rung: int) -> int:
         """Return the first report from a rung on at which the policy is asked."""

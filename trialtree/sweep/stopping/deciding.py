@@ -1,6 +1,6 @@
 """A policy at work: it keeps the reports of all trials, and decides by its rule which of them to stop."""
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf, isfinite, nan
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ class _Run:
     """What is known of a trial's reports."""
 
     place: int  # in the columns
+    bracket: int  # that it is compared within
     length: int = 0  # reports
     numbers: int = 0  # of them that are finite
     total: float = 0.0  # their sum
@@ -54,27 +55,29 @@ class Policy:
         self._sign = 1 if goal == "maximize" else -1
         self._runs: dict[int, _Run] = {}  # by number of the trial
         self._newest = _Column()
-        self._at: dict[Hashable, _Column] = {}  # by report, and what else trials are told apart by
+        self._at: dict[tuple[int, int], _Column] = {}  # by bracket and report
 
     def report(self, number: int, t: int, value: float) -> None:
         """Take report t (from 1) of a trial; those left out before it are no numbers, one that is known stays.
 
         Of a trial that was stopped nothing is taken.
         """
-        run = self._runs.setdefault(number, _Run(len(self._runs)))
+        run = self._runs.get(number)
+        if run is None:
+            run = self._runs[number] = _Run(len(self._runs), self.rule.bracket(number))
         while not run.stopped and run.length < t:
-            self._take(number, run, self._sign * value if run.length + 1 == t else nan)
+            self._take(run, self._sign * value if run.length + 1 == t else nan)
 
-    def _take(self, number: int, run: _Run, value: float) -> None:
+    def _take(self, run: _Run, value: float) -> None:
         """Take how a trial performed at its next report."""
         run.length += 1
         if isfinite(value):
             run.numbers, run.total, run.best = run.numbers + 1, run.total + value, max(run.best, value)
-        performance = run.total / run.numbers if self.rule.averaged and run.numbers else run.best
+        # Rounding must not put the average of equal reports above their best.
+        performance = min(run.total / run.numbers, run.best) if self.rule.averaged and run.numbers else run.best
         self._newest.put(run.place, performance)
-        group = self.rule.group(number, run.length)
-        if group is not None:
-            self._at.setdefault(group, _Column()).put(run.place, performance)
+        if self.rule.asks(run.length, run.bracket):
+            self._at.setdefault((run.bracket, run.length), _Column()).put(run.place, performance)
 
     def decide(self, number: int, among: Collection[int] | None = None) -> Decision | None:
         """Return the decision to stop a trial at its newest report, or None.
@@ -82,10 +85,9 @@ class Policy:
         With `among`, it is compared with these trials and itself; without, with all.
         """
         run = self._runs.get(number)
-        group = None if run is None or run.stopped else self.rule.group(number, run.length)
-        if run is None or group is None:
+        if run is None or run.stopped or not run.length or not self.rule.asks(run.length, run.bracket):
             return None
-        performances = self._compared(run, group, among)
+        performances = self._compared(run, among)
         best = float(performances.max())
         if not isfinite(best):
             return None
@@ -100,10 +102,10 @@ class Policy:
             self.rule.policy, run.length, self._sign * run.best if run.numbers else nan, self._sign * threshold
         )
 
-    def _compared(self, run: _Run, group: Hashable, among: Collection[int] | None) -> "Array":
+    def _compared(self, run: _Run, among: Collection[int] | None) -> "Array":
         """Return the performances (n,), up to the trial's newest report, of those that it is compared with."""
         count = len(self._runs)
-        values = self._at[group].first(count)
+        values = self._at[run.bracket, run.length].first(count)
         if not self.rule.level:
             values = np.where(np.isnan(values), self._newest.first(count), values)
         if among is not None:
@@ -114,7 +116,7 @@ class Policy:
         """Take back the reports of a trial that is tried again."""
         run = self._runs.get(number)
         if run is not None:
-            self._runs[number] = _Run(run.place)
+            self._runs[number] = _Run(run.place, run.bracket)
             for column in (self._newest, *self._at.values()):
                 column.put(run.place, nan)
 

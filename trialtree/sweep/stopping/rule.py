@@ -1,6 +1,6 @@
 """What all rules of early termination have in common: the keys, and what a rule is asked."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -43,13 +43,13 @@ class Rule(params.Section):
             raise ValueError(f"{unknown[0]} is not a key of {section.get('policy')}; {near}")
         return section
 
-    def asked(self, t: int) -> bool:
-        """Say whether the policy is asked at report t."""
-        return t % self.evaluation_interval == 0 and t >= self.delay_evaluation
+    def bracket(self, number: int) -> int:  # noqa: ARG002  # few rules tell trials apart
+        """Return the bracket of a trial: it is compared with those of its own only."""
+        return 0
 
-    def group(self, number: int, t: int) -> Hashable | None:  # noqa: ARG002  # some rules tell trials apart
-        """Return what a trial is compared within at report t; None where it is not."""
-        return t if self.asked(t) else None
+    def asks(self, t: int, bracket: int) -> bool:  # noqa: ARG002  # the same
+        """Say whether the policy is asked at report t of a trial."""
+        return t % self.evaluation_interval == 0 and t >= self.delay_evaluation
 
     def fault(self, best: float, goal: Goal) -> str | None:  # noqa: ARG002  # few rules have one
         """Return why the rule can say nothing, the best performance being this."""
