@@ -2,9 +2,11 @@
 
 The fit adds to a `Curve`, or lets it look at the lists in which an estimator
 keeps its own values. A thread takes what is new into a file every half second,
-so that an iteration costs the fit no more than an entry in a list.
+or as often as TRIALTREE_CURVE_EVERY says in seconds, so that an iteration
+costs the fit no more than an entry in a list.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.errors import UserError
 from stages.growing import Growing
 from stages.progress import Report
 
@@ -19,13 +22,17 @@ Values = dict[str, list[float]]  # of each label, by iteration
 
 HEADER = ("step", "label", "value")
 
-_EVERY = 0.5  # seconds
+_EVERY = "TRIALTREE_CURVE_EVERY"
 _LISTS = {
     "train_score_": "train_score",
     "loss_curve_": "train_loss",
     "validation_score_": "validation_score",
     "validation_scores_": "validation_score",
 }  # in which estimators keep their values
+
+
+class CurveError(UserError):
+    """A setting that cannot be used."""
 
 
 class Curve:
@@ -114,7 +121,12 @@ def rows(values: Values) -> Iterator[tuple[int, str, float]]:
 
 @contextmanager
 def written(curve: Curve, file: Growing, tick: Callable[[], None]) -> Iterator[None]:
-    """Write to the file what the block adds to the curve, and call `tick` now and then, from a thread."""
+    """Write to the file what the block adds to the curve, and call `tick` now and then, from a thread.
+
+    Raises:
+        CurveError: the environment says what is no time.
+    """
+    every = _seconds()
     ended = threading.Event()
     count = 0
 
@@ -126,7 +138,7 @@ def written(curve: Curve, file: Growing, tick: Callable[[], None]) -> Iterator[N
         count += len(new)
 
     def watch() -> None:
-        while not ended.wait(_EVERY):
+        while not ended.wait(every):
             # A disk that is full stops the stage when the file is finished, with a word.
             with suppress(OSError):
                 write()
@@ -142,3 +154,15 @@ def written(curve: Curve, file: Growing, tick: Callable[[], None]) -> Iterator[N
         thread.join()
         with suppress(OSError):
             write()
+
+
+def _seconds() -> float:
+    """Return how long what is new waits to be written."""
+    given = os.environ.get(_EVERY, "0.5")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1
+    if not 0 < seconds <= 3600:
+        raise CurveError(f"{_EVERY}: must be a number of seconds over 0 and up to 3600, got {given!r}")
+    return seconds

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,26 @@ def test_the_curve_file_grows_while_the_fit_runs_and_stays_when_it_is_killed(slo
         train.kill()
     left = path.read_text().splitlines()
     assert left[:3] == ["step,label,value", "0,train_loss,1.0", "0,validation_score,0.0"]
+
+
+def test_how_often_a_curve_is_written_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    curve, ticks = Curve(), threading.Semaphore(0)
+    monkeypatch.setenv("TRIALTREE_CURVE_EVERY", "0.001")
+    with Growing(tmp_path / "file") as file, curves.written(curve, file, ticks.release):
+        curve.add({"train_loss": 1})
+        assert ticks.acquire(timeout=60)
+        assert ticks.acquire(timeout=60)
+        assert (tmp_path / "file").read_text() == "step,label,value\n0,train_loss,1.0\n"
+
+
+@pytest.mark.parametrize("given", ["often", "0", "-1", "nan", ""])
+def test_what_is_no_time_is_refused(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIALTREE_CURVE_EVERY", given)
+    file = Growing(tmp_path / "file")
+    with file, pytest.raises(curves.CurveError) as refused, curves.written(Curve(), file, lambda: None):
+        pass
+    rule = "must be a number of seconds over 0 and up to 3600"
+    assert str(refused.value) == f"TRIALTREE_CURVE_EVERY: {rule}, got {given!r}"
 
 
 def test_folds_are_written_one_by_one(slow: Callable[..., Repo]) -> None:
