@@ -1,0 +1,193 @@
+"""The sweep section of params.yaml."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from stages import params
+from stages.recipes import size_in_bytes
+
+NAME = "sweep"
+
+Goal = Literal["maximize", "minimize"]
+SAMPLERS = ("grid", "random", "sobol", "bayesian", "gp", "cmaes")
+MODELLED = ("bayesian", "gp", "cmaes")  # samplers that learn from the trials before
+
+# The options that each policy takes beside those of all.
+POLICIES: dict[str, tuple[str, ...]] = {
+    "bandit": ("slack_factor", "slack_amount"),
+    "median_stopping": (),
+    "truncation_selection": ("truncation_percentage",),
+    "asha": ("min_resource", "reduction_factor"),
+    "hyperband": ("min_resource", "max_resource", "reduction_factor"),
+}
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _one_of(known: Sequence[str]) -> BeforeValidator:
+    """Return a check that a text is one of those known."""
+
+    def check(value: Any) -> Any:
+        if value not in known:
+            near = params.nearest(str(value), known)
+            said = near if near.startswith("did") else ""
+            raise ValueError(f"must be one of {', '.join(known)}{said and f' ({said})'}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _form(value: Any) -> str:
+    """Return which of its forms a value has, as pydantic takes it and as `params` leaves it out of a message."""
+    return "(list)" if isinstance(value, list) else "(options)" if isinstance(value, Mapping) else "(one)"
+
+
+def _size(size: str) -> str:
+    size_in_bytes(size)
+    return size
+
+
+def _some(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not value:
+        raise ValueError("must have at least one key, with what it is drawn from")
+    return value
+
+
+class Objective(params.Section):
+    """A metric by its part and name, as in reports/metrics.json, and where it should go."""
+
+    metric: str
+    goal: Goal
+
+
+class Sampling(params.Section):
+    """A sampler and its options; those but the first are of samplers that learn."""
+
+    sampler: Annotated[str, _one_of(SAMPLERS)] = "random"
+    startup: Annotated[int, Field(ge=1)] | None = None  # trials drawn before the sampler learns; default its own
+    multivariate: Literal["auto"] | bool = "auto"  # bayesian: keys together, not one by one
+    candidates: Annotated[int, Field(ge=1)] | None = None  # bayesian: draws of which the best is taken
+
+
+class EarlyTermination(params.Section):
+    """When a trial that runs is stopped; see `stopping`."""
+
+    policy: Annotated[str, _one_of(tuple(POLICIES))]
+    evaluation_interval: Count = 1  # reports
+    delay_evaluation: Annotated[int, Field(ge=0)] = 0  # reports
+    curve: str | None = None  # label in reports/curves.csv, or cv.METRIC for folds; default the objective's folds
+    goal: Goal | None = None  # of the curve; default the objective's
+    slack_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    slack_amount: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    truncation_percentage: Annotated[int, Field(ge=1, le=99)] | None = None
+    min_resource: Count | None = None  # reports
+    max_resource: Count | None = None  # reports
+    reduction_factor: Annotated[int, Field(ge=2)] | None = None
+
+    @model_validator(mode="after")
+    def _fit_the_policy(self) -> Self:
+        own = POLICIES[self.policy]
+        options = {name for of in POLICIES.values() for name in of}
+        given = [name for name in type(self).model_fields if name in options and getattr(self, name) is not None]
+        if others := [name for name in given if name not in own]:
+            raise ValueError(f"{others[0]} is no option of {self.policy}, which takes {', '.join(own) or 'none'}")
+        if self.policy == "bandit" and len(given) != 1:
+            raise ValueError("bandit needs one of slack_factor and slack_amount")
+        if self.policy == "truncation_selection" and not given:
+            raise ValueError("truncation_selection needs truncation_percentage")
+        return self
+
+
+class Limits(params.Section):
+    """When the sweep ends, and what a trial may take."""
+
+    trials: Count | None = None  # default the whole grid
+    concurrent: Count | None = None  # trials at once; default by the machine's cores
+    timeout: Seconds | None = None  # of the sweep
+    trial_timeout: Seconds | None = None
+    retries: Annotated[int, Field(ge=0)] = 0  # of a failed trial
+    failures: Count | None = None  # failed trials after which the sweep is given up
+    target: Finite | None = None  # of the objective, which ends the sweep when it is reached
+    patience: Count | None = None  # trials that may end without a better one
+    memory: Annotated[str, AfterValidator(_size)] | None = None  # of a trial, such as 2GB
+
+
+class SweepParams(params.Section):
+    """The sweep section. What `space` and `where` say is read by `space.read`."""
+
+    objective: Annotated[
+        Annotated[Objective, Tag("(options)")] | Annotated[list[Objective], Tag("(list)"), Field(min_length=1)],
+        Discriminator(lambda value: "(list)" if isinstance(value, list) else "(options)"),
+    ]
+    allow_test: bool = False  # let the test part choose the best trial
+    tie_break: list[Objective] = []
+    space: Annotated[dict[str, Any], AfterValidator(_some)]
+    where: list[str] = []
+    sampling: Annotated[
+        Annotated[str, _one_of(SAMPLERS), Tag("(one)")] | Annotated[Sampling, Tag("(options)")],
+        Discriminator(lambda value: "(options)" if isinstance(value, Mapping | Sampling) else "(one)"),
+    ] = "random"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    order: Literal["free", "fixed"] = "free"  # fixed: the same trials whatever the timing
+    start_from: Annotated[
+        Annotated[str, Tag("(one)")]
+        | Annotated[dict[str, Any], Tag("(options)")]
+        | Annotated[list[str | dict[str, Any]], Tag("(list)")],
+        Discriminator(_form),
+    ] = []
+    early_termination: EarlyTermination | None = None
+    limits: Limits = Limits()
+    isolation: Literal["warm", "trial"] = "warm"
+    keep_pruned: bool = False
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """The objectives; with several, the sweep looks for the Pareto front."""
+        return self.objective if isinstance(self.objective, list) else [self.objective]
+
+    @property
+    def sampler(self) -> Sampling:
+        """The sampler with its options."""
+        return Sampling(sampler=self.sampling) if isinstance(self.sampling, str) else self.sampling
+
+    @property
+    def starts(self) -> list[str | dict[str, Any]]:
+        """What start_from names, one by one."""
+        return self.start_from if isinstance(self.start_from, list) else [self.start_from]
+
+    @model_validator(mode="after")
+    def _end_some_time(self) -> Self:
+        limits = self.limits
+        if self.sampler.sampler != "grid" and limits.trials is None and limits.timeout is None:
+            raise ValueError("limits.trials is required: only a grid ends by itself")
+        if len(self.objectives) > 1 and limits.target is not None:
+            raise ValueError("limits.target is for one objective, and there are several")
+        return self
+
+
+def read(content: Mapping[str, Any]) -> SweepParams:
+    """Return the sweep section of all of params.yaml, its space read too.
+
+    Raises:
+        ParamsError: every fault that the section has by itself, one line each.
+    """
+    from trialtree.sweep import space
+
+    if not content.get(NAME):
+        raise params.ParamsError(f"{params.PATH}: {NAME}: is missing: there is nothing to search")
+    faults: list[str] = []
+    section: SweepParams | None = None
+    try:
+        section = params.parse(NAME, content[NAME], SweepParams)
+    except params.ParamsError as error:
+        faults += str(error).splitlines()
+    given = content[NAME] if isinstance(content[NAME], Mapping) else {}
+    if isinstance(given.get("space"), Mapping):
+        faults += space.faults(given["space"], given.get("where"), content)
+    if section is None or faults:
+        raise params.ParamsError("\n".join(dict.fromkeys(faults)))
+    return section
