@@ -7,21 +7,13 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from stages import params
 from stages.recipes import size_in_bytes
+from trialtree.sweep.stopping.rules import EarlyTermination
 
 NAME = "sweep"
 
 Goal = Literal["maximize", "minimize"]
 SAMPLERS = ("grid", "random", "sobol", "bayesian", "gp", "cmaes")
 MODELLED = ("bayesian", "gp", "cmaes")  # samplers that learn from the trials before
-
-# The options that each policy takes beside those of all.
-POLICIES: dict[str, tuple[str, ...]] = {
-    "bandit": ("slack_factor", "slack_amount"),
-    "median_stopping": (),
-    "truncation_selection": ("truncation_percentage",),
-    "asha": ("min_resource", "reduction_factor"),
-    "hyperband": ("min_resource", "max_resource", "reduction_factor"),
-}
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -71,35 +63,6 @@ class Sampling(params.Section):
     startup: Annotated[int, Field(ge=1)] | None = None  # trials drawn before the sampler learns; default its own
     multivariate: Literal["auto"] | bool = "auto"  # bayesian: keys together, not one by one
     candidates: Annotated[int, Field(ge=1)] | None = None  # bayesian: draws of which the best is taken
-
-
-class EarlyTermination(params.Section):
-    """When a trial that runs is stopped; see `stopping`."""
-
-    policy: Annotated[str, _one_of(tuple(POLICIES))]
-    evaluation_interval: Count = 1  # reports
-    delay_evaluation: Annotated[int, Field(ge=0)] = 0  # reports
-    curve: str | None = None  # label in reports/curves.csv, or cv.METRIC for folds; default the objective's folds
-    goal: Goal | None = None  # of the curve; default the objective's
-    slack_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    slack_amount: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    truncation_percentage: Annotated[int, Field(ge=1, le=99)] | None = None
-    min_resource: Count | None = None  # reports
-    max_resource: Count | None = None  # reports
-    reduction_factor: Annotated[int, Field(ge=2)] | None = None
-
-    @model_validator(mode="after")
-    def _fit_the_policy(self) -> Self:
-        own = POLICIES[self.policy]
-        options = {name for of in POLICIES.values() for name in of}
-        given = [name for name in type(self).model_fields if name in options and getattr(self, name) is not None]
-        if others := [name for name in given if name not in own]:
-            raise ValueError(f"{others[0]} is no option of {self.policy}, which takes {', '.join(own) or 'none'}")
-        if self.policy == "bandit" and len(given) != 1:
-            raise ValueError("bandit needs one of slack_factor and slack_amount")
-        if self.policy == "truncation_selection" and not given:
-            raise ValueError("truncation_selection needs truncation_percentage")
-        return self
 
 
 class Limits(params.Section):
