@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.conftest import Repo
@@ -13,20 +14,35 @@ _VARIED = {"reports/plots": "importance.csv", "models/model": "manifest.json"}  
 
 def experiments(ran: Repo, count: int) -> list[str]:
     """Give a repository in which the pipeline ran `count` DVC experiments, and return their names."""
-    head = ran.git("rev-parse", "HEAD")
     names = [f"exp-{number:05}" for number in range(count)]
+    _make(ran, dict.fromkeys(names, "run"))
+    return names
+
+
+def sweep(ran: Repo, sweep: str, numbers: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """Make the experiments of these numbers of a sweep, and return the name and the commit of each."""
+    names = {number: f"{sweep}-{number:05}" for number in numbers}
+    message = "dvc: commit experiment {0:064}\n\nTrial-Sweep: {1}\nTrial-Number: {0}\n"
+    _make(ran, {name: message.format(number, sweep) for number, name in names.items()}, [*names])
+    said = ran.git("for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", "refs/exps")
+    commits = {name: commit for commit, name in (line.split() for line in said.splitlines())}
+    return {number: (name, commits[name]) for number, name in names.items()}
+
+
+def _make(ran: Repo, messages: Mapping[str, str], numbers: Sequence[int] = ()) -> None:
+    """Make experiments with these messages, by name."""
+    head = ran.git("rev-parse", "HEAD")
     stream = []
-    for number, name in enumerate(names):
+    for number, (name, message) in zip(numbers or range(len(messages)), messages.items(), strict=True):
         files = _files(ran, number)
         stream.append(
             f"commit refs/exps/{head[:2]}/{head[2:]}/{name}\n"
-            f"committer Test <t@example.org> {1790000000 + number} +0000\ndata 3\nrun\nfrom {head}\n"
+            f"committer Test <t@example.org> {1790000000 + number} +0000\ndata {len(message)}\n{message}\nfrom {head}\n"
         )
         stream += [f"M 100644 inline {path}\ndata {len(text.encode())}\n{text}\n" for path, text in files.items()]
     subprocess.run(
         ["git", "fast-import", "--quiet"], input="".join(stream), cwd=ran.path, env=ran.env, text=True, check=True
     )
-    return names
 
 
 def _files(ran: Repo, number: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trialtree.tracking import artifacts
 from trialtree.tracking.stores import Store
-from trialtree.tracking.trials import COMMITS, EXPERIMENT, KEY, REPOSITORY
+from trialtree.tracking.trials import COMMITS, EXPERIMENT, KEY, NUMBER, REPOSITORY, SWEEP
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,7 +17,7 @@ KIND = "trialtree.kind"  # tag of runs that are no trials: branch, sweep, stage
 GROUP = "trialtree.group"  # tag of a parent: which trials are below it
 PARENT = "mlflow.parentRunId"
 MISSING = "trialtree.missing"  # tag: JSON, the outputs that whoever published a run did not have, with DVC's hashes
-_TAGS = (MISSING, KEY, COMMITS, EXPERIMENT, STATE, KIND, GROUP, PARENT, REPOSITORY)
+_TAGS = (MISSING, KEY, COMMITS, EXPERIMENT, STATE, KIND, GROUP, PARENT, REPOSITORY, SWEEP, NUMBER)
 _DATABASES = ("sqlite", "postgresql", "mysql")
 _PAGE = 1000
 

@@ -1,6 +1,6 @@
-"""Parent runs: the trials of a branch, and the DVC experiments of a baseline, nested below one run each.
+"""Parent runs: the trials of a branch, the DVC experiments of a baseline and those of a sweep, below one run each.
 
-A trial alone needs no parent, and gets none.
+A trial alone needs no parent, and gets none, a sweep's apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ _FEWEST = 2  # trials that make a group
 class Group:
     """Trials that belong together."""
 
-    kind: str  # branch, experiments
+    kind: str  # branch, experiments, sweep
     id: str
     name: str
     trials: tuple[Place, ...]
@@ -33,7 +33,9 @@ def groups(places: Iterable[Place], repository: str | None) -> list[Group]:
     """Return the groups of a repository's trials."""
     found: dict[tuple[str, str], list[Place]] = {}
     for place in places:
-        if place.experiment and place.baseline:
+        if place.sweep:
+            found.setdefault(("sweep", place.sweep), []).append(place)
+        elif place.experiment and place.baseline:
             found.setdefault(("experiments", place.baseline), []).append(place)
         elif place.branch:
             found.setdefault(("branch", place.branch), []).append(place)
@@ -41,13 +43,13 @@ def groups(places: Iterable[Place], repository: str | None) -> list[Group]:
     return [
         Group(kind, f"{kind} {name}{of}".replace("'", "%27"), _name(kind, name, trials[0]), tuple(trials), repository)
         for (kind, name), trials in found.items()
-        if len(trials) >= _FEWEST
+        if len(trials) >= _FEWEST or kind == "sweep"
     ]
 
 
 def _name(kind: str, name: str, first: Place) -> str:
     """Return the name of a group's run."""
-    if kind == "branch":
+    if kind != "experiments":
         return name
     return f"experiments on {first.branch}@{name[:7]}" if first.branch else f"experiments on {name[:7]}"
 

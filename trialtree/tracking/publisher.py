@@ -23,7 +23,8 @@ _FORM = 1  # of what is published: another one publishes all anew
 
 def state(place: Place, settings: storage.Settings) -> str:
     """Return a digest of all that Git and the settings say of a trial: equal, the run is as it is to be."""
-    said = [_FORM, vars(place), settings.remote, settings.origin]
+    told = {name: value for name, value in vars(place).items() if value is not None or name not in ("sweep", "number")}
+    said = [_FORM, told, settings.remote, settings.origin]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -13,7 +13,9 @@ from trialtree.tracking.keys import Key
 from trialtree.tracking.locks import LOCK
 from trialtree.tracking.refs import Refs
 
-TRAILER = "Trial-Branch"  # of a commit's message: the branch that `trialtree run` made it on
+# Trailers of a commit's message.
+TRAILER = "Trial-Branch"  # the branch that `trialtree run` made it on
+SWEEP, NUMBER = "Trial-Sweep", "Trial-Number"  # the sweep that made it, and its number there, from 0
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Place:
     branches: tuple[str, ...] = ()  # whose last trial it is
     tags: tuple[str, ...] = ()  # of Git, that stand at it
     cut: bool = False  # a shallow clone ends at its commit: an earlier one may have brought it in
+    sweep: str | None = None  # that made it
+    number: int | None = None  # of it in its sweep, from 0
 
     @property
     def commit(self) -> str:
@@ -45,13 +49,24 @@ class Place:
 
 
 @dataclass(frozen=True)
-class _Commit:
+class Commit:
     """A commit as Git has it."""
 
     author: str
     seconds: int
     parents: Sequence[str]
-    branch: str | None  # of its message's trailer
+    trailers: Mapping[str, str]  # of its message
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that it says it was made on."""
+        return self.trailers.get(TRAILER)
+
+    @property
+    def swept(self) -> tuple[str | None, int | None]:
+        """The sweep that made it, and its number there."""
+        number = self.trailers.get(NUMBER, "")
+        return self.trailers.get(SWEEP), int(number) if number.isdecimal() else None
 
 
 @dataclass
@@ -60,7 +75,7 @@ class Survey:
 
     refs: Refs
     main: str = "main"
-    _commits: dict[str, _Commit] = field(default_factory=dict)
+    _commits: dict[str, Commit] = field(default_factory=dict)
     _first: dict[str, str] = field(default_factory=dict)  # the commit that first had the data of one
 
     @cached_property
@@ -73,7 +88,8 @@ class Survey:
         return keys.of_commits(dict.fromkeys([*self._changes, *self.refs.tips]))
 
     @cached_property
-    def _branch_of(self) -> Mapping[str, str]:
+    def branch_of(self) -> Mapping[str, str]:
+        """The branch on which each commit was made, as far as Git can tell."""
         return self.refs.branch_of(self.main)
 
     @cached_property
@@ -91,7 +107,7 @@ class Survey:
         with git.objects() as objects:
             for commits in brought.values():
                 for commit in commits:
-                    self._commits[commit] = _read(objects.read(commit) or b"")
+                    self._commits[commit] = commit_of(objects.read(commit) or b"")
         found = [self._place(key, name, commits) for (key, name), commits in brought.items()]
         return sorted(found, key=lambda place: (place.seconds, place.commit))
 
@@ -107,11 +123,11 @@ class Survey:
         commit = self._commits[first]
         parent = next(iter(commit.parents), None)
         baseline = self.refs.experiments[first][name] if name else parent
-        branch = commit.branch or self._branch_of.get((baseline if name else first) or "")
+        branch = commit.branch or self.branch_of.get((baseline if name else first) or "")
         here = self._standing.get(first if name else key, ((), ()))
         return Place(
-            key, ordered, name, baseline, branch, commit.author, commit.seconds, self._data_commit(first), *here,
-            cut=first in self._cut,
+            key, ordered, name, baseline, branch, commit.author, commit.seconds, self.data_commit(first), *here,
+            first in self._cut, *(commit.swept if name else ()),
         )  # fmt: skip
 
     @cached_property
@@ -125,7 +141,7 @@ class Survey:
                     found.setdefault(at, ([], []))[kind].append(name)
         return {key: (tuple(sorted(branches)), tuple(sorted(tags))) for key, (branches, tags) in found.items()}
 
-    def _data_commit(self, commit: str) -> str | None:
+    def data_commit(self, commit: str) -> str | None:
         """Return the first commit that had the data of a commit, going back as long as they are there."""
         data = (self._keys[commit].raw, self._keys[commit].split)
         at = commit if commit in self._changes else self._changed_before(commit)
@@ -170,13 +186,12 @@ def read(main: str, *others: str) -> Survey:
     return Survey(refs.read(*others), main)
 
 
-def _read(content: bytes) -> _Commit:
+def commit_of(content: bytes) -> Commit:
     """Return what a commit object says."""
     head, _, message = content.decode(errors="replace").partition("\n\n")
     fields = [line.split(" ", 1) for line in head.splitlines() if " " in line]
     parents = [value for name, value in fields if name == "parent"]
     named = dict(reversed(fields))
-    trailers = (line.partition(": ") for line in message.rpartition("\n\n")[2].splitlines())
-    branch = next((value.strip() for name, _, value in trailers if name == TRAILER), None)
-    seconds = int(named["committer"].rsplit(" ", 2)[1])
-    return _Commit(named["author"].rpartition(" <")[0], seconds, parents, branch)
+    lines = (line.partition(": ") for line in message.rpartition("\n\n")[2].splitlines())
+    trailers = {name: value.strip() for name, _, value in lines if name in (TRAILER, SWEEP, NUMBER)}
+    return Commit(named["author"].rpartition(" <")[0], int(named["committer"].rsplit(" ", 2)[1]), parents, trailers)

@@ -28,6 +28,7 @@ DIGEST = "model.digest"  # tag: the model's SHA-256
 DIRTY = "dirty"  # tag: whether the trial came from other files than its commit's
 SOURCE = "mlflow.source.git.commit"  # tag: the commit that MLflow shows
 REPOSITORY = "DVC_REPO_URL"  # tag: the address of Git's remote
+SWEEP, NUMBER = "trialtree.sweep", "trialtree.number"  # tags: the sweep that made it, and its number there
 BRANCHES, TAGS = "git.branches", "git.tags"  # tags: what stands at the trial now
 
 # What a run holds as files, beside the plots. Predictions and the model are large, and DVC keeps them.
@@ -188,6 +189,8 @@ def _of_place(place: Place, *, exact: bool) -> dict[str, str]:
             SOURCE: place.commit if exact else place.baseline,
             "baseline_commit": place.baseline,
             EXPERIMENT: place.experiment,
+            SWEEP: place.sweep,
+            NUMBER: None if place.number is None else str(place.number),
             DATA_COMMIT: place.data_commit,
             BRANCHES: " ".join(place.branches),
             TAGS: " ".join(place.tags),
