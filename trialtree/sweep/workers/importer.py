@@ -1,0 +1,120 @@
+"""The importer: a process that imports what stages need, computes nothing, and forks a stage server when asked.
+
+    python -m trialtree.sweep.workers.importer DESCRIPTOR
+
+Over the socket of that number it is told, a line of JSON each,
+
+    begin     root, stages, estimators, modules: what to import, and from whose stages/
+    import    modules: more of it, for servers to come
+    fork      number, processors; with it comes the server's socket
+
+and says
+
+    ready     seconds: all is imported
+    refused   number, reason: no process could be forked
+    ended     number, status, cpu, peak: of a server; of a signal its number below 0
+
+It ends when the driver's end of the socket is closed, and no server outlives
+it. To compute before a fork would break what is forked: OpenMP's and DuckDB's
+threads do not come along.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import warnings
+from typing import Any
+
+from trialtree.sweep.workers import learning, processes, server
+from trialtree.sweep.workers.wire import Wire
+
+
+class Importer:
+    """What the process holds."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._wire = Wire(control)
+        self._servers: dict[int, int] = {}  # the number of its order, by its process
+        # Written to by the system as soon as a child has ended.
+        self._ended, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        os.set_blocking(self._ended, False)
+        os.set_blocking(self._wakeup, False)
+
+    def run(self) -> None:
+        """Do what the driver says until it is gone."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        processes.adopt_orphans()
+        try:
+            while not self._wire.over:
+                ready, _, _ = select.select([self._wire.fileno(), self._ended], [], [])
+                if self._ended in ready:
+                    os.read(self._ended, 65536)
+                    self._reap()
+                if self._wire.fileno() in ready:
+                    for order in self._wire.receive():
+                        self._obey(order)
+        finally:
+            for pid in self._servers:
+                processes.end(pid)
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        if order["do"] == "fork":
+            self._fork(order["number"], order["processors"])
+            return
+        begun = time.monotonic()
+        if order["do"] == "begin":
+            sys.path[0] = order["root"]
+            learning.import_first(order["stages"], order["estimators"])
+        learning.import_all(order["modules"])
+        gc.collect()
+        gc.freeze()  # libraries stay, and a server's pages of them are shared until it writes to them
+        if order["do"] == "begin":
+            self._wire.send({"said": "ready", "seconds": time.monotonic() - begun})
+
+    def _fork(self, number: int, processors: list[int]) -> None:
+        """Fork a server, which takes over the socket that came with the order."""
+        with socket.socket(fileno=self._wire.fd()) as end:
+            parent = os.getpid()
+            try:
+                with warnings.catch_warnings(action="ignore"):  # of OpenBLAS's threads, which it ends before a fork
+                    pid = os.fork()
+            except OSError as error:
+                self._wire.send({"said": "refused", "number": number, "reason": os.strerror(error.errno or 0)})
+                return
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for descriptor in (self._ended, self._wakeup, self._wire.fileno()):
+                    os.close(descriptor)
+                server.serve(end, parent, processors)
+        self._servers[pid] = number
+
+    def _reap(self) -> None:
+        """Ask for the status of what has ended; what a server left behind is asked for too, and ended with it."""
+        while True:
+            try:
+                pid, status, used = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._servers:
+                processes.end(pid)
+                peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+                said = {"status": os.waitstatus_to_exitcode(status), "cpu": used.ru_utime + used.ru_stime}
+                self._wire.send({"said": "ended", "number": self._servers.pop(pid), **said, "peak": peak})
+
+
+def main() -> None:
+    """Run the process."""
+    Importer(socket.socket(fileno=int(sys.argv[1]))).run()
+
+
+if __name__ == "__main__":
+    main()
