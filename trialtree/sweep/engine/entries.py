@@ -1,0 +1,142 @@
+"""Entries of dvc.lock as DVC makes them, and the text of the file.
+
+DVC writes the file through a slow parser, 100 ms for one of five stages. What
+changes from trial to trial are a few hashes and params, so the text of a
+list's item is made here; that of params is ruamel's, made once for each value.
+A file that is not what is made here of its own content is left to DVC.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property, lru_cache
+from typing import Any
+
+from trialtree.sweep.engine.hashes import Hash
+from trialtree.sweep.engine.pipeline import Stage
+
+Entry = dict[str, Any]
+
+_HEAD = "schema: '2.0'\nstages:\n"
+_PLAIN = re.compile(r"[A-Za-z_./][\w./-]*[\w]|\.")
+_HEX = re.compile(r"[0-9a-f]{32}(\.dir)?")
+_NUMBER = re.compile(r"\d+(e\d+)?")  # which YAML would read as a number
+
+
+def entry(stage: Stage, hashes: Mapping[str, Hash], params: Callable[[str, str], Any]) -> Entry:
+    """Return a stage's entry without its outputs: `hashes` by path, `params` the value of a file's dotted key."""
+    made: Entry = {"cmd": stage.cmd}
+    if stage.deps:
+        made["deps"] = [_item(path, hashes[path]) for path in stage.deps]
+    if stage.params:
+        files = sorted(stage.params, key=lambda file: (file != "params.yaml", file))
+        made["params"] = {file: {key: params(file, key) for key in stage.params[file]} for file in files}
+    return made
+
+
+def items(stage: Stage, hashes: Mapping[str, Hash]) -> list[dict[str, Any]]:
+    """Return the outputs of a stage's entry."""
+    return [_item(out.path, hashes[out.path]) for out in stage.outs]
+
+
+def _item(path: str, of: Hash) -> dict[str, Any]:
+    item: dict[str, Any] = {"path": path, "hash": "md5", "md5": of.md5, "size": of.size}
+    return item if of.nfiles is None else {**item, "nfiles": of.nfiles}
+
+
+def hashes(items: Sequence[Mapping[str, Any]]) -> dict[str, Hash]:
+    """Return the hashes of an entry's deps or outs, by path."""
+    return {
+        item["path"]: Hash(item["md5"], item.get("size", 0), item.get("nfiles"))
+        for item in items if item.get("md5")
+    }  # fmt: skip
+
+
+class Lock:
+    """The text of a dvc.lock, and of those that come of it when stages' entries change."""
+
+    def __init__(self, text: str, content: Mapping[str, Any]) -> None:
+        """Take the text, and the file's content as a parser has it."""
+        self.text = text
+        self._content = content
+        self._blocks: dict[str, str] = {}
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether the file is to the byte what is made here of its content: then so is what comes of it."""
+        stages = self._content.get("stages", {})
+        if set(self._content) - {"schema", "stages"} or (self.text and not stages):
+            return False
+        with suppress(KeyError, TypeError, AttributeError, ValueError):
+            self._blocks = {name: _block(name, made) for name, made in stages.items()}
+            return not self.text or self.text == f"{_HEAD}{''.join(self._blocks.values())}"
+        return False
+
+    def changed(self, entries: Mapping[str, Entry]) -> str:
+        """Return the text with these stages' entries in the place of theirs; the file's own where there are none."""
+        if not entries:
+            return self.text
+        if not self._plain:
+            return self._by_dvc(entries)
+        blocks = self._blocks | {name: _block(name, made) for name, made in entries.items()}
+        return f"{_HEAD}{''.join(blocks.values())}"
+
+    def _by_dvc(self, entries: Mapping[str, Entry]) -> str:
+        """Return the text as DVC writes it."""
+        from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+        content = parse_yaml_for_update(self.text, "dvc.lock") if self.text else {}
+        if not content:
+            content = {"schema": "2.0"}
+        content["stages"] = content.get("stages", {})
+        content["stages"].update(entries)
+        return str(dumps_yaml(content))
+
+
+def _block(name: str, made: Entry) -> str:
+    """Return the lines of a stage in dvc.lock."""
+    return f"  {name}:\n{text(made, 4)}"
+
+
+def text(made: Entry, indent: int = 0) -> str:
+    """Return an entry as DVC writes it, with so many blanks before each line."""
+    before = " " * indent
+    lines = []
+    for key, value in made.items():
+        if key in ("deps", "outs"):
+            lines.append(f"{before}{key}:\n")
+            lines += [_item_text(tuple(item.items()), before) for item in value]
+        else:
+            lines.append(_ruamel(json.dumps({key: value}), indent))
+    return "".join(lines)
+
+
+@lru_cache(4096)
+def _item_text(item: tuple[tuple[str, Any], ...], before: str) -> str:
+    """Return the lines of a dependency or output."""
+    lines = [f"{before}  {key}: {_scalar(value)}\n" for key, value in item]
+    return f"{before}- {lines[0][len(before) + 2 :]}{''.join(lines[1:])}"
+
+
+def _scalar(value: Any) -> str:
+    """Return a scalar as YAML."""
+    if isinstance(value, int):
+        return str(value)
+    if _HEX.fullmatch(value) and not _NUMBER.fullmatch(value):
+        return str(value)
+    if _PLAIN.fullmatch(value) and len(value) < 60:
+        return str(value)
+    return _ruamel(json.dumps({"a": value}), 0).strip()[3:]
+
+
+@lru_cache(4096)
+def _ruamel(content: str, indent: int) -> str:
+    """Return a part of a stage's entry, given as JSON, as DVC writes it at its depth."""
+    from dvc.utils.serialize import dumps_yaml
+
+    part = json.loads(content)
+    if not indent:
+        return str(dumps_yaml(part))
+    written: str = dumps_yaml({"a": {"b": part}})
+    return written.partition("b:\n")[2]

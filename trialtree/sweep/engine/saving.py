@@ -1,0 +1,173 @@
+"""A trial's commit on its baseline, its reference as a DVC experiment, and what `dvc exp show` keeps of it."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trialtree.sweep.engine.hashes import Hash
+from trialtree.sweep.engine.snapshot import Snapshot
+from trialtree.sweep.journal import SweepError
+
+SWEEP, NUMBER = "Trial-Sweep", "Trial-Number"  # trailers of a trial's commit
+
+
+class Saver:
+    """Makes the commits of a sweep's trials."""
+
+    def __init__(self, top: Path, of: Snapshot) -> None:
+        import pygit2
+
+        self._git: Any = pygit2.Repository(str(top))
+        self._snapshot = of
+        self._base: Any = self._git[of.tree]
+        self._author, self._committer = _ident("GIT_AUTHOR_IDENT"), _ident("GIT_COMMITTER_IDENT")
+        self._packed = 0
+
+    def blob(self, path: str) -> bytes | None:
+        """Return a file of the DVC repository as the trials start from it."""
+        try:
+            return bytes(self._base[f"{self._snapshot.prefix}{path}"].data)
+        except KeyError:
+            return None
+
+    def commit(self, files: Mapping[str, bytes], message: str) -> tuple[str, int]:
+        """Return the commit of these files over the snapshot's, and its time; no reference leads to it yet."""
+        blobs = {f"{self._snapshot.prefix}{path}": self._git.create_blob(content) for path, content in files.items()}
+        return self._committed(self._with(self._base, blobs), message)
+
+    def commit_tree(self, tree: str, message: str) -> tuple[str, int]:
+        """Return the commit of a whole tree, and its time in seconds."""
+        return self._committed(self._git[tree].id, message)
+
+    def _committed(self, tree: Any, message: str) -> tuple[str, int]:
+        import pygit2
+
+        seconds = int(time.time())
+        offset = time.localtime(seconds).tm_gmtoff // 60
+        author, committer = (pygit2.Signature(*of, seconds, offset) for of in (self._author, self._committer))
+        made = self._git.create_commit(None, author, committer, message, tree, [self._snapshot.baseline])
+        return str(made), seconds
+
+    def _with(self, tree: Any, blobs: Mapping[str, Any]) -> Any:
+        """Return the id of a tree with these files, by path, in the place of its own."""
+        import pygit2
+
+        builder = self._git.TreeBuilder(tree) if tree is not None else self._git.TreeBuilder()
+        below: dict[str, dict[str, Any]] = {}
+        for path, blob in blobs.items():
+            first, slash, rest = path.partition("/")
+            if slash:
+                below.setdefault(first, {})[rest] = blob
+            else:
+                builder.insert(path, blob, pygit2.enums.FileMode.BLOB)
+        for name, inner in below.items():
+            there = tree[name] if tree is not None and name in tree else None
+            builder.insert(name, self._with(there, inner), pygit2.enums.FileMode.TREE)
+        return builder.write()
+
+    def refer(self, name: str, commit: str) -> None:
+        """Make a commit the DVC experiment of a name; one that is there already must be of the same tree.
+
+        Raises:
+            SweepError: the name is another experiment's.
+        """
+        import pygit2
+
+        base = self._snapshot.baseline
+        ref = f"refs/exps/{base[:2]}/{base[2:]}/{name}"
+        try:
+            self._git.references.create(ref, commit)
+        except (pygit2.AlreadyExistsError, ValueError):
+            there = self._git.references[ref].peel()
+            if there.tree_id != self._git[commit].tree_id:
+                raise SweepError(
+                    f"the experiment {name} is there already; `dvc exp remove {name}` removes it"
+                ) from None
+
+    def experiment(self, name: str) -> str | None:
+        """Return the commit of an experiment of the baseline, if there is one."""
+        base = self._snapshot.baseline
+        try:
+            return str(self._git.references[f"refs/exps/{base[:2]}/{base[2:]}/{name}"].peel().id)
+        except KeyError:
+            return None
+
+    def pack(self) -> None:
+        """Put references into one file: thousands of small ones slow Git down."""
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                ["git", "-C", self._git.workdir or ".", "pack-refs", "--all"], check=False, capture_output=True
+            )
+
+    def repack(self) -> None:
+        """Put loose objects into a pack; nothing is thrown away."""
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                ["git", "-C", self._git.workdir or ".", "repack", "-d", "-q"], check=False, capture_output=True
+            )
+
+
+def message(first: str, sweep: str, number: int) -> str:
+    """Return a trial's commit message: DVC's line, and of which sweep it is."""
+    return f"dvc: commit experiment {first}\n\n{SWEEP}: {sweep}\n{NUMBER}: {number}\n"
+
+
+def _ident(variable: str) -> tuple[str, str]:
+    """Return name and address of who commits.
+
+    Raises:
+        SweepError: Git does not know them.
+    """
+    done = subprocess.run(["git", "var", variable], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SweepError("Git does not know who you are; `git config user.name` and `git config user.email` tell it")
+    name, _, rest = done.stdout.rpartition(" <")
+    return name, rest.partition(">")[0]
+
+
+class ShowCache:
+    """What `dvc exp show` keeps of each experiment, written so that it has not to read them one by one (39 ms each)."""
+
+    def __init__(self, repo: Any, main_tmp: Path) -> None:
+        from dvc.repo.experiments.serialize import SerializableExp
+
+        self._folder = main_tmp / "exps" / "cache"
+        like = SerializableExp.from_repo(repo, rev="0" * 40)
+        self._like: dict[str, Any] | None = None
+        if not like.contains_error:
+            self._like = json.loads(like.as_bytes())
+        self._params = "params.yaml"
+
+    def put(
+        self,
+        commit: str,
+        seconds: int,
+        content: Mapping[str, Any],
+        metrics: Mapping[str, Any],
+        hashes: Mapping[str, Hash],
+    ) -> None:
+        """Keep what is shown of a commit: params, metrics by file, and hashes by path."""
+        if self._like is None:
+            return
+        known = dict(self._like)
+        known["rev"] = commit
+        known["timestamp"] = datetime.fromtimestamp(seconds).isoformat()  # local time, as DVC has it
+        known["params"] = {**known["params"], self._params: {"data": content}}
+        known["metrics"] = {path: {"data": metrics.get(path, of.get("data"))} for path, of in known["metrics"].items()}
+        for kind in ("deps", "outs"):
+            known[kind] = {path: {**of, **_shown(hashes.get(path))} for path, of in known[kind].items()}
+        path = self._folder / commit[:2] / commit[2:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        partial.write_bytes(json.dumps(known).encode())
+        partial.rename(path)
+
+
+def _shown(of: Hash | None) -> dict[str, Any]:
+    return {} if of is None else {"hash": of.md5, "size": of.size, "nfiles": of.nfiles}
