@@ -1,8 +1,8 @@
 """Asynchronous successive halving: at each rung the best share of the trials goes on."""
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from trialtree.sweep.stopping.rule import Goal, Rule
@@ -39,7 +39,7 @@ class Halving(Rule):
         """Return the bracket of a trial, from 0: spread evenly over the numbers by the golden ratio."""
         sizes = [self.count / (s + 1) * self.reduction_factor**s for s in reversed(range(self.count))]
         place = number * 2654435769 % 2**32 / 2**32 * sum(sizes)
-        return int(np.searchsorted(np.cumsum(sizes)[:-1], place, side="right"))
+        return sum(place >= end for end in accumulate(sizes[:-1]))
 
     def asks(self, t: int, bracket: int) -> bool:
         """Say whether report t is a rung of the bracket."""
@@ -55,6 +55,8 @@ class Halving(Rule):
 
     def threshold(self, performances: "Array", goal: Goal) -> float | None:  # noqa: ARG002  # mirrored before
         """Return the performance of the worst that goes on."""
+        import numpy as np
+
         best = max(1, len(performances) // self.reduction_factor)
         return float(np.partition(performances, -best)[-best])
 

@@ -1,11 +1,10 @@
 """A policy at work: it keeps the reports of all trials, and decides by its rule which of them to stop."""
 
+from array import array
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import inf, isfinite, nan
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from trialtree.sweep.records import Decision
 from trialtree.sweep.stopping.hyperband import Hyperband
@@ -32,18 +31,23 @@ class _Column:
     """A performance for each trial, NaN where there is none; it grows as trials come."""
 
     def __init__(self) -> None:
-        self._values: Array = np.full(16, nan)
+        self._values = array("d")
 
     def put(self, place: int, value: float) -> None:
         """Set that of a trial."""
-        self.first(place + 1)[place] = value
+        self._grow(place + 1)
+        self._values[place] = value
 
     def first(self, count: int) -> "Array":
-        """Return those (count,) of the first trials, to look at or to set."""
+        """Return those (count,) of the first trials, to look at."""
+        import numpy as np
+
+        self._grow(count)
+        return np.frombuffer(self._values, count=count)
+
+    def _grow(self, count: int) -> None:
         if count > len(self._values):
-            more = np.full(max(count, 2 * len(self._values)) - len(self._values), nan)
-            self._values = np.concatenate([self._values, more])
-        return self._values[:count]
+            self._values.extend(array("d", [nan]) * (count - len(self._values)))
 
 
 class Policy:
@@ -104,6 +108,8 @@ class Policy:
 
     def _compared(self, run: _Run, among: Collection[int] | None) -> "Array":
         """Return the performances (n,), up to the trial's newest report, of those that it is compared with."""
+        import numpy as np
+
         count = len(self._runs)
         values = self._at[run.bracket, run.length].first(count)
         if not self.rule.level:

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-
 from trialtree.sweep.stopping.rule import Goal, Rule
 
 if TYPE_CHECKING:
@@ -27,4 +25,6 @@ class MedianStopping(Rule):
 
     def threshold(self, performances: "Array", goal: Goal) -> float | None:  # noqa: ARG002  # mirrored before
         """Return the median."""
+        import numpy as np
+
         return float(np.median(performances))

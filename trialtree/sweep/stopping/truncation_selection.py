@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from trialtree.sweep.stopping.rule import Goal, Rule
@@ -25,5 +24,7 @@ class TruncationSelection(Rule):
 
     def threshold(self, performances: "Array", goal: Goal) -> float | None:  # noqa: ARG002  # mirrored before
         """Return the performance of the worst that stays."""
+        import numpy as np
+
         worst = len(performances) * self.truncation_percentage // 100
         return float(np.partition(performances, worst)[worst]) if worst else None
