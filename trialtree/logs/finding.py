@@ -9,6 +9,7 @@ from typing import Any
 from stages.errors import UserError
 from stages.logs import ORDER
 from trialtree import revisions
+from trialtree.logs import sweeps
 from trialtree.logs.linking import Kept, of_lock
 from trialtree.logs.records import Execution, Invocation
 from trialtree.tracking import git, history, locks, refs
@@ -42,12 +43,16 @@ class Found:
 
 
 def find(name: str | None) -> Found:
-    """Return the stages of a trial: the latest of the working folder, or that of a revision or DVC experiment.
+    """Return the stages of a trial: the latest of the working folder, or that of a revision, DVC experiment or sweep.
 
     Raises:
         RevisionError: there is no such trial.
         LogsError: nothing of it is kept here.
     """
+    if name is not None and (swept := sweeps.find(name)):
+        name, execution = swept
+        if execution is not None:
+            return Found(name, None, [Part(execution.stage, cached=False, execution=execution)])
     kept = Kept()
     if name is None:
         return _latest(kept)

@@ -13,6 +13,7 @@ from stages import invocations
 from stages.logs import ORDER
 
 State = Literal["ended", "running", "killed", "unknown"]
+_GOING = ("waiting", "running")  # outcomes of a trial that has not ended
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Execution:
     process: str  # when the process was started, in the system's ticks
     machine: str
     cached: bool = False  # it ran in another invocation than the trial's, which took its result
+    outcome: str | None = None  # of a sweep's trial, all of whose stages it is: how that ended
 
     @property
     def invocation(self) -> str:
@@ -41,6 +43,8 @@ class Execution:
     @property
     def state(self) -> State:
         """Whether it has ended; `unknown` of another machine's, which may be at work."""
+        if self.outcome is not None:
+            return "running" if self.outcome in _GOING else "ended"
         if self.status is not None:
             return "ended"
         if self.machine != invocations.machine():

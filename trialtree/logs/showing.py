@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stages.logs import LIMIT, ORDER
-from trialtree.logs import finding
+from trialtree.logs import finding, sweeps
 from trialtree.logs.finding import Found, LogsError, Part
 from trialtree.logs.linking import Kept
 from trialtree.logs.records import Execution, Invocation, plain
@@ -24,6 +24,8 @@ def chosen(found: Found, stage: str | None) -> list[Part]:
     if stage is None:
         return found.parts
     parts = [part for part in found.parts if part.stage == stage]
+    if not parts and any(part.stage == sweeps.STAGE for part in found.parts):
+        raise LogsError(f"{found.trial}: all that a sweep's trial printed is one log; leave --stage out")
     if not parts and stage not in ORDER:
         raise LogsError(f"--stage: must be one of {', '.join(ORDER)}, got {stage!r}")
     if not parts:
@@ -44,6 +46,8 @@ def header(part: Part) -> str:
 
 def took(of: Execution) -> str:
     """Return how long an execution took and how it ended."""
+    if of.outcome is not None:
+        return of.outcome if of.seconds is None else f"{of.seconds:.1f} s, {of.outcome}"
     if of.status is not None:
         return f"{of.seconds or 0:.1f} s, exit {of.status}"
     words = {"running": "running", "killed": "killed", "unknown": "killed, or running on another machine"}
@@ -61,6 +65,9 @@ def show(parts: Sequence[Part]) -> None:
 
 def follow(found: Found, stage: str | None) -> None:
     """Print the stages, and what those that run print, until the last of them ends."""
+    if found.invocation is None and [part.stage for part in chosen(found, stage)] == [sweeps.STAGE]:
+        _follow_sweep(found)
+        return
     if found.invocation is None or found.invocation.over:
         show(chosen(found, stage))
         return
@@ -82,6 +89,19 @@ def follow(found: Found, stage: str | None) -> None:
             time.sleep(_POLL)
     if stage is not None and stage not in tails:
         chosen(found, stage)
+
+
+def _follow_sweep(found: Found) -> None:
+    """Print what a trial of a sweep prints, until it ends."""
+    (part,) = found.parts
+    print(header(part))
+    tail = Tail(part)
+    while True:
+        tail.go_on(part)
+        if tail.ended:
+            return
+        time.sleep(_POLL)
+        (part,) = finding.find(found.trial).parts
 
 
 class Tail:
