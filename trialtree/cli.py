@@ -20,11 +20,13 @@ trialtree compare A B...
 
 import json
 import sys
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+import typer.core
 
 from trialtree import repository
 
@@ -36,6 +38,13 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The tables that a repository trains on.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+
+
+class Executor(StrEnum):
+    """Who makes the trials of a sweep."""
+
+    ENGINE = "engine"
+    CLI = "cli"
 
 
 def _print_version(wanted: bool) -> None:
@@ -347,6 +356,64 @@ def compare(
     if target:
         pictures.draw(found, target)
         print(target, file=sys.stderr)
+
+
+class _Sweep(typer.core.TyperGroup):
+    """`trialtree sweep`, whose --resume and --rerun-failed may be followed by a sweep."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give the two options the sweep that follows them, or none."""
+        given: list[str] = []
+        rest = iter(args)
+        for arg in rest:
+            if arg in ("--resume", "--rerun-failed"):
+                named = next(rest, "")
+                given.append(f"{arg}={'' if named.startswith('-') else named}")
+                given += [named] if named.startswith("-") else []
+            else:
+                given.append(arg)
+        return list(super().parse_args(ctx, given))
+
+
+sweep_app = typer.Typer(cls=_Sweep, invoke_without_command=True)
+app.add_typer(sweep_app, name="sweep")
+
+
+@sweep_app.callback()
+def sweep(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
+    ctx: typer.Context,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="[SWEEP]", help="Go on with a sweep that was stopped or killed; default the last."),
+    ] = None,
+    rerun_failed: Annotated[
+        str | None, typer.Option(metavar="[SWEEP]", help="Run the failed trials of a sweep again; default the last.")
+    ] = None,
+    executor: Annotated[
+        Executor | None, typer.Option(help="engine: warm processes. cli: `dvc exp run --temp`, a process a trial.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print an event of JSON a line.")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Print plain lines, no table.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where each millisecond went.")] = False,
+    no_mlflow: Annotated[
+        bool, typer.Option("--no-mlflow", help="Publish nothing; `trialtree track --all` does.")
+    ] = False,
+) -> None:
+    """Run the trials of params.yaml's sweep section, each a DVC experiment."""
+    if ctx.invoked_subcommand is not None:
+        return
+    repository.enter()
+    from trialtree.sweep import running
+
+    kind: Literal["json", "lines", "auto"] = "json" if as_json else "lines" if lines else "auto"
+    options = running.Options(executor.value if executor else None, kind, profile, not no_mlflow)
+    if resume is not None:
+        status = running.resume(resume or None, options)
+    elif rerun_failed is not None:
+        status = running.resume(rerun_failed or None, options, failed=True)
+    else:
+        status = running.new(options)
+    raise typer.Exit(status)
 
 
 @app.command(hidden=True)

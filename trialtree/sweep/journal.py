@@ -10,11 +10,12 @@ Events, each with its name under `event`:
 
     sweep      what the sweep is: the fields of `records.Head`
     asked      number, values, raw, source: a point was settled
-    repeat     of: a draw equalled a point that is known
+    repeat     count: so many draws equalled a point that is known
     began      number, attempt, time
     stop       number, policy, step, value, threshold: a policy's decision
     ended      number, state, and the other fields of `records.Trial`
-    resumed    time
+    resumed    time, failed: a driver went on, with these failed trials to be run again
+    note       text: for a person
     left       reason, time: the driver left, and the sweep can go on
     finished   reason, time
 
@@ -196,7 +197,7 @@ def apply(sweep: Sweep, kind: str | None, event: Mapping[str, Any]) -> None:
     if kind == "asked":
         trials[event["number"]] = Trial(event["number"], event["values"], event["raw"], event["source"])
     elif kind == "repeat":
-        sweep.repeats += 1
+        sweep.repeats += event["count"]
     elif kind == "began":
         trial = trials[event["number"]]
         trial.state, trial.attempt, trial.began = "running", event["attempt"], event["time"]
@@ -207,7 +208,7 @@ def apply(sweep: Sweep, kind: str | None, event: Mapping[str, Any]) -> None:
         sweep.order = [number for number in sweep.order if number != event["number"]] + [event["number"]]
     elif kind == "resumed":
         sweep.finished = sweep.interrupted = None
-        for trial in sweep.of("running"):
+        for trial in (*sweep.of("running"), *(trials[number] for number in event.get("failed", ()))):
             trial.state = "waiting"
     elif kind == "left":
         sweep.interrupted = event["reason"]

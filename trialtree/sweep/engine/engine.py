@@ -78,13 +78,13 @@ class Engine:
         made = yield from Making(self, tree, values, name, number).all()
         return made
 
-    def keep(self, name: str, made: Made) -> None:
-        """Make a trial the DVC experiment of a name.
+    def keep(self, name: str, made: Made) -> str:
+        """Make a trial the DVC experiment of a name, and return its commit.
 
         Raises:
             SweepError: the name is another experiment's.
         """
-        self.saver.refer(name, made.commit)
+        return self.saver.refer(name, made.commit)
 
     def tidy(self, *, objects: bool = False) -> None:
         """Keep Git quick after many trials: references in one file, and with `objects` these in a pack."""

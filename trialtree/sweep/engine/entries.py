@@ -8,7 +8,7 @@ A file that is not what is made here of its own content is left to DVC.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any
@@ -73,16 +73,16 @@ class Lock:
             return not self.text or self.text == f"{_HEAD}{''.join(self._blocks.values())}"
         return False
 
-    def changed(self, entries: Mapping[str, Entry]) -> str:
-        """Return the text with these stages' entries in the place of theirs; the file's own where there are none."""
-        if not entries:
+    def changed(self, entries: Mapping[str, Entry], gone: Collection[str] = ()) -> str:
+        """Return the text with these entries in the place of their stages', and without those that are gone."""
+        if not entries and not gone:
             return self.text
         if not self._plain:
-            return self._by_dvc(entries)
+            return self._by_dvc(entries, gone)
         blocks = self._blocks | {name: _block(name, made) for name, made in entries.items()}
-        return f"{_HEAD}{''.join(blocks.values())}"
+        return f"{_HEAD}{''.join(block for name, block in blocks.items() if name not in gone)}"
 
-    def _by_dvc(self, entries: Mapping[str, Entry]) -> str:
+    def _by_dvc(self, entries: Mapping[str, Entry], gone: Collection[str]) -> str:
         """Return the text as DVC writes it."""
         from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
@@ -91,6 +91,8 @@ class Lock:
             content = {"schema": "2.0"}
         content["stages"] = content.get("stages", {})
         content["stages"].update(entries)
+        for name in gone:
+            content["stages"].pop(name, None)
         return str(dumps_yaml(content))
 
 

@@ -36,9 +36,12 @@ class Saver:
         except KeyError:
             return None
 
-    def commit(self, files: Mapping[str, bytes], message: str) -> tuple[str, int]:
-        """Return the commit of these files over the snapshot's, and its time; no reference leads to it yet."""
-        blobs = {f"{self._snapshot.prefix}{path}": self._git.create_blob(content) for path, content in files.items()}
+    def commit(self, files: Mapping[str, bytes | None], message: str) -> tuple[str, int]:
+        """Return the commit of these files over the snapshot's (None: it goes), and its time; no ref leads to it."""
+        blobs = {
+            f"{self._snapshot.prefix}{path}": None if content is None else self._git.create_blob(content)
+            for path, content in files.items()
+        }
         return self._committed(self._with(self._base, blobs), message)
 
     def commit_tree(self, tree: str, message: str) -> tuple[str, int]:
@@ -55,7 +58,7 @@ class Saver:
         return str(made), seconds
 
     def _with(self, tree: Any, blobs: Mapping[str, Any]) -> Any:
-        """Return the id of a tree with these files, by path, in the place of its own."""
+        """Return the id of a tree with these files, by path, in the place of its own; without those that are None."""
         import pygit2
 
         builder = self._git.TreeBuilder(tree) if tree is not None else self._git.TreeBuilder()
@@ -64,15 +67,17 @@ class Saver:
             first, slash, rest = path.partition("/")
             if slash:
                 below.setdefault(first, {})[rest] = blob
-            else:
+            elif blob is not None:
                 builder.insert(path, blob, pygit2.enums.FileMode.BLOB)
+            elif tree is not None and path in tree:
+                builder.remove(path)
         for name, inner in below.items():
             there = tree[name] if tree is not None and name in tree else None
             builder.insert(name, self._with(there, inner), pygit2.enums.FileMode.TREE)
         return builder.write()
 
-    def refer(self, name: str, commit: str) -> None:
-        """Make a commit the DVC experiment of a name; one that is there already must be of the same tree.
+    def refer(self, name: str, commit: str) -> str:
+        """Make a commit the DVC experiment of a name, and return the commit that is it: an equal one may be there.
 
         Raises:
             SweepError: the name is another experiment's.
@@ -86,9 +91,9 @@ class Saver:
         except (pygit2.AlreadyExistsError, ValueError):
             there = self._git.references[ref].peel()
             if there.tree_id != self._git[commit].tree_id:
-                raise SweepError(
-                    f"the experiment {name} is there already; `dvc exp remove {name}` removes it"
-                ) from None
+                raise SweepError(f"the experiment {name} is there; `dvc exp remove {name}` removes it") from None
+            return str(there.id)
+        return commit
 
     def experiment(self, name: str) -> str | None:
         """Return the commit of an experiment of the baseline, if there is one."""

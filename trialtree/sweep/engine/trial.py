@@ -28,7 +28,11 @@ BY_DVC = "dvc"  # the name of the work in which DVC runs all stages itself
 
 _PARAMS, _LOCK = "params.yaml", locks.LOCK.as_posix()
 
-Reply = Literal["done", "again"]
+Reply = Literal["done", "again", "stopped"]
+
+
+class _StoppedError(Exception):
+    """A trial that is to end where it is."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,9 @@ class Making:
                     yield from self._stage(stage)
             except outputs.OddOutputError:
                 pass  # an output that only DVC itself saves
+            except _StoppedError:
+                self._finish_early()
+                return self._made
             else:
                 self._finish()
                 return self._made
@@ -124,7 +131,10 @@ class Making:
             with self._made.timed("place"):
                 self._place(stage)
             work = Work(stage.name, stage.cmd, stage.is_module, key, {**self._env, "DVC_STAGE": stage.name})
-            if (yield work) == "again":
+            reply = yield work
+            if reply == "stopped":
+                raise _StoppedError
+            if reply == "again":
                 outs = self._kept(stage, key)
                 continue
             self._loose |= not stage.is_module or metrics.has_script(stage.name, self._content)
@@ -206,6 +216,19 @@ class Making:
         with made.timed("exp show"):
             of.show.put(made.commit, self._seconds, self._content, read, self._known)
 
+    def _finish_early(self) -> None:
+        """Commit a trial that was stopped: its params and the stages before; what it did not come to is not there."""
+        from dvc.utils import dict_sha256
+
+        of = self._of
+        outs = {stage.name: [out for out in stage.outs if not out.cached] for stage in of.pipeline.stages}
+        gone = [stage.name for stage in of.pipeline.stages if any(out.path not in self._known for out in stage.outs)]
+        files = {
+            out.path: None if name in gone else self._file(out.path) for name in outs for out in outs[name]
+        }  # fmt: skip
+        lock = of.lock.changed(self._changed, gone)
+        self._commit({**files, _PARAMS: self._text.encode(), _LOCK: lock.encode()}, dict_sha256(self._changed))
+
     def _file(self, path: str) -> bytes:
         """Return a file that Git keeps, as the trial has it."""
         of = self._known[path]
@@ -214,7 +237,7 @@ class Making:
         place = self._of.cache.place(of.md5)
         return place.read_bytes() if place.exists() else self._of.saver.blob(path) or b""
 
-    def _commit(self, files: Mapping[str, bytes], digest: str) -> None:
+    def _commit(self, files: Mapping[str, bytes | None], digest: str) -> None:
         """Commit these files, and where any other may have changed all that did, as DVC does."""
         of, tree = self._of, self._tree
         said = saving.message(digest, of.sweep, self._number)
@@ -223,8 +246,11 @@ class Making:
             return
         for path, content in files.items():
             remove(tree.path / path)
-            (tree.path / path).write_bytes(content)
-        self._made.commit, self._seconds = of.saver.commit_tree(trees.written(tree.path, [*files]), said)
+            if content is not None:
+                (tree.path / path).write_bytes(content)
+        self._made.commit, self._seconds = of.saver.commit_tree(
+            trees.written(tree.path, [path for path in files if files[path] is not None]), said
+        )
         for path in files:
             tree.here.pop(path, None)
         trees.clean(tree.path, of.snapshot, [*tree.here])

@@ -1,0 +1,54 @@
+"""A place for one trial at a time: its tree, and how far the trial in it is."""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from trialtree.sweep import screen
+from trialtree.sweep.engine.trial import Made, Reply, Tree, Work
+from trialtree.sweep.records import Decision, Trial
+from trialtree.sweep.stopping.tail import Tail
+
+
+@dataclass
+class Slot:
+    """A tree, and the trial in it."""
+
+    number: int
+    tree: Tree
+    trial: Trial | None = None
+    steps: Generator[Work, Reply, Made] | None = None
+    work: Work | None = None  # that runs, or waits for another slot to make the same
+    parked: bool = False  # it waits
+    began: float = 0.0  # time.monotonic()
+    tail: Tail | None = None  # of the curve that is watched
+    decision: Decision | None = None  # to stop it
+    again: bool = False  # whether its work was lost once by no fault of its own
+    parts: dict[str, float] = field(default_factory=dict)  # seconds
+
+    def give(self, trial: Trial, steps: Generator[Work, Reply, Made]) -> None:
+        """Begin a trial."""
+        self.trial, self.steps, self.began = trial, steps, time.monotonic()
+        self.work, self.tail, self.decision, self.again, self.parts = None, None, None, False, {}
+
+    def leave(self) -> None:
+        """Let go of the trial."""
+        if self.steps is not None:
+            self.steps.close()
+        self.trial = self.steps = self.work = self.tail = None
+        self.parked = False
+
+    def add(self, part: str, seconds: float) -> None:
+        """Add seconds to what the trial's time went into."""
+        self.parts[part] = self.parts.get(part, 0.0) + seconds
+
+    def shown(self, trial: Trial) -> screen.Slot:
+        """Return what the screen shows of it."""
+        stage = self.work.stage if self.work is not None else None
+        return screen.Slot(trial.number, stage, self.began, trial.curve[-1] if trial.curve else None)
+
+
+def shown(slots: "list[Slot]") -> list[Any]:
+    """Return what the screen shows of the slots that have a trial."""
+    return [slot.shown(slot.trial) for slot in slots if slot.trial is not None]
