@@ -1,7 +1,6 @@
 """The trials of a sweep are in MLflow while it runs, below a run of their own, and Git makes all of it again."""
 
 from contextlib import chdir
-from pathlib import Path
 from typing import Any
 
 from tests import many

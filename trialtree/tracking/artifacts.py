@@ -27,6 +27,13 @@ def upload(client: "MlflowClient", run: Any, files: Mapping[str, bytes]) -> None
             client.log_artifacts(run.info.run_id, temporary)
 
 
+def write(address: str, files: Mapping[str, bytes]) -> None:
+    """Put files into a folder of this machine, given by its address."""
+    folder = local(address)
+    assert folder is not None  # noqa: S101  # whoever asks has made sure
+    _write(folder, files)
+
+
 def local(address: str) -> Path | None:
     """Return the folder of artifacts that are on this machine; None for others."""
     parts = urlsplit(address)
@@ -34,8 +41,7 @@ def local(address: str) -> Path | None:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    for below in dict.fromkeys(["", *(path.rpartition("/")[0] for path in files)]):
+        (folder / below).mkdir(parents=True, exist_ok=True)
     for path, content in files.items():
-        place = folder / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        (folder / path).write_bytes(content)

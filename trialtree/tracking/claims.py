@@ -1,7 +1,7 @@
 """Keep other machines from publishing the same trial to a shared database at the same moment."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,18 @@ def alone(client: "MlflowClient", name: str, *, embedded: bool) -> Iterator[bool
     It is for the repository's own store, whose lock is held, and for PostgreSQL,
     whose lock ends with the connection, however that ends.
     """
+    with all_alone(client, [name], embedded=embedded) as certain:
+        yield certain
+
+
+@contextmanager
+def all_alone(client: "MlflowClient", names: Iterable[str], *, embedded: bool) -> Iterator[bool]:
+    """Be the only one who publishes what has these names; see `alone`."""
     engine = database(client)
     if embedded or engine is None or engine.dialect.name != "postgresql":
         yield embedded
     else:
-        with _locked(engine, name):
+        with _locked(engine, names):
             yield True
 
 
@@ -41,24 +48,27 @@ def making(uri: str) -> Iterator[None]:
 
     engine = create_engine(uri)
     try:
-        with _locked(engine, "trialtree makes tables"):
+        with _locked(engine, ["trialtree makes tables"]):
             yield
     finally:
         engine.dispose()
 
 
 @contextmanager
-def _locked(engine: Any, name: str) -> Iterator[None]:
-    """Hold a lock of PostgreSQL, which ends with the connection."""
+def _locked(engine: Any, names: Iterable[str]) -> Iterator[None]:
+    """Hold locks of PostgreSQL, which end with the connection; taken in one order, so that nobody waits in a ring."""
     from sqlalchemy import text
 
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    digests = (hashlib.sha256(name.encode()).digest()[:8] for name in names)
+    numbers = [{"number": number} for number in sorted({int.from_bytes(d, "big", signed=True) for d in digests})]
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": number})
         try:
+            for number in numbers:
+                connection.execute(text("SELECT pg_advisory_lock(:number)"), number)
             yield
         finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": number})
+            for number in numbers:
+                connection.execute(text("SELECT pg_advisory_unlock(:number)"), number)
 
 
 def database(client: "MlflowClient") -> Any:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}  # MLflow's words
-_CONTEXT = "mlflow.data.context"
+CONTEXT = "mlflow.data.context"
 _TYPES = {"integer": "long", "number": "double", "category": "string", "text": "string", "date": "datetime"}
 _LARGEST_SOURCE = 60_000  # characters
 
@@ -76,7 +76,7 @@ def log(client: "MlflowClient", run: Any, datasets: Sequence[Dataset]) -> None:
     had = {(i.dataset.name, i.dataset.digest) for i in (run.inputs.dataset_inputs if run.inputs else ())}
     new = [
         DatasetInput(
-            Logged(d.name, d.digest, d.source_type, d.source, d.schema, d.profile), [InputTag(_CONTEXT, d.context)]
+            Logged(d.name, d.digest, d.source_type, d.source, d.schema, d.profile), [InputTag(CONTEXT, d.context)]
         )
         for d in datasets
         if (d.name, d.digest) not in had

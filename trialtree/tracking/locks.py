@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import UserError
+from trialtree.tracking.pieces import Reader
 
 LOCK = Path("dvc.lock")
 STAGES = ("fetch", "split", "train", "evaluate")  # what a trial's content is
@@ -102,6 +103,17 @@ def _parser() -> Any:
     return YAML(typ="safe", pure=True)
 
 
+_reader = Reader(_quickly)
+
+
+def _in_pieces(content: bytes) -> dict[str, Any] | None:
+    """Return the stages of a dvc.lock as DVC writes it; None of another."""
+    try:
+        return _reader.stages(content)
+    except (_UnusualError, TypeError):
+        return None
+
+
 def entries(content: bytes) -> dict[str, Any]:
     """Return what a dvc.lock says of each stage from fetch to evaluate that it has.
 
@@ -109,7 +121,7 @@ def entries(content: bytes) -> dict[str, Any]:
         TrialError: it is damaged.
     """
     try:
-        stages = (load(content) or {}).get("stages") or {}
+        stages = _in_pieces(content) or (load(content) or {}).get("stages") or {}
         return {name: dict(stages[name]) for name in STAGES if name in stages}
     except (TrialError, AttributeError, TypeError, ValueError):
         raise TrialError(f"{LOCK} is damaged; `dvc repro` makes it anew") from None

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trialtree.tracking import claims
+from trialtree.tracking import claims, runs
 from trialtree.tracking.index import GROUP, KIND, PARENT, Known
+from trialtree.tracking.stores import Store
 from trialtree.tracking.survey import Place
 from trialtree.tracking.trials import REPOSITORY
 
@@ -81,35 +82,56 @@ def tidy(client: "MlflowClient", wanted: Sequence[Group], known: Sequence[Known]
         client.delete_run(parent)
 
 
+class Above:
+    """The runs that those of trials go below, each made when a trial first needs it."""
+
+    def __init__(self, client: "MlflowClient", store: Store, wanted: Sequence[Group]) -> None:
+        self._client, self._store = client, store
+        self._groups = {place: group for group in wanted for place in group.trials}
+        self._runs: dict[tuple[str, str], str] = {}
+
+    def run(self, place: Place, experiment: str) -> dict[str, str]:
+        """Return the tag that puts the run of a trial below that of its group, if it has one."""
+        group = self._groups.get(place)
+        if group is None:
+            return {}
+        if (group.id, experiment) not in self._runs:
+            of = runs.experiment_id(self._client, experiment, self._store.artifacts)
+            with claims.alone(self._client, group.id, embedded=self._store.embedded):
+                found = _found(self._client, group.id, of) or _made(self._client, group, of)
+            self._runs[group.id, experiment] = found
+        return {PARENT: self._runs[group.id, experiment]}
+
+
 def nest(
-    client: "MlflowClient", wanted: Sequence[Group], runs: Mapping[Place, Known], *, embedded: bool
+    client: "MlflowClient", wanted: Sequence[Group], known: Mapping[Place, Known], *, embedded: bool
 ) -> None:  # fmt: skip
     """Make the runs of groups, and put the runs of their trials below them."""
     for group in wanted:
         below: dict[str, list[Place]] = {}
         for place in group.trials:
-            if place in runs:
-                below.setdefault(runs[place].experiment_id, []).append(place)
+            if place in known:
+                below.setdefault(known[place].experiment_id, []).append(place)
         for experiment_id, places in below.items():
             with claims.alone(client, group.id, embedded=embedded):
-                _put_below(client, group, experiment_id, [runs[place] for place in places])
+                _put_below(client, group, experiment_id, [known[place] for place in places])
 
 
 def _put_below(client: "MlflowClient", group: Group, experiment_id: str, below: Sequence[Known]) -> None:
     """Put runs below that of their group; below the one that stays, where another machine has made one too."""
-    parent = _found(client, group, experiment_id) or _made(client, group, experiment_id)
+    parent = _found(client, group.id, experiment_id) or _made(client, group, experiment_id)
     for run in below:
         if run.tags.get(PARENT) != parent:
             client.set_tag(run.id, PARENT, parent)
-    left = _found(client, group, experiment_id) or parent
+    left = _found(client, group.id, experiment_id) or parent
     for run in below if left != parent else ():
         client.set_tag(run.id, PARENT, left)
 
 
-def _found(client: "MlflowClient", group: Group, experiment_id: str) -> str | None:
+def _found(client: "MlflowClient", group: str, experiment_id: str) -> str | None:
     """Return the run of a group, if there is one; others of it, which only a race makes, are deleted."""
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]
-    found = client.search_runs([experiment_id], f"tags.`{GROUP}` = '{group.id}'", order_by=order)
+    found = client.search_runs([experiment_id], f"tags.`{GROUP}` = '{group}'", order_by=order)
     for other in found[1:]:
         client.delete_run(other.info.run_id)
     return str(found[0].info.run_id) if found else None

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from stages import progress
-from trialtree.tracking import committed, git, parents, storage, trials, versions
+from trialtree.tracking import committed, git, lots, parents, runs, storage, trials, versions
 from trialtree.tracking.index import STATE, Known
 from trialtree.tracking.locks import TrialError
-from trialtree.tracking.runs import Run, publish
+from trialtree.tracking.runs import Run
 from trialtree.tracking.stores import Store
 from trialtree.tracking.survey import Place
 from trialtree.tracking.trials import KEY, Trial
@@ -18,6 +19,7 @@ from trialtree.tracking.trials import KEY, Trial
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_LOT = 50  # trials at once
 _FORM = 1  # of what is published: another one publishes all anew
 
 
@@ -48,53 +50,80 @@ class Runs:
 
 @dataclass
 class Publisher:
-    """Publishes trials of commits, one after another."""
+    """Publishes trials of commits, one after another or many at once."""
 
     client: "MlflowClient"
     store: Store
     objects: git.Objects
     known: Sequence[Known] | None = None  # the runs of the store; None asks it for each trial
     settings: storage.Settings = field(default_factory=storage.read)
+    wanted: Sequence[parents.Group] = ()  # whose runs the trials go below
     done: dict[Place, Known] = field(default_factory=dict)
     _memo: committed.Memo = field(default_factory=dict)
     _listed: list[Any] | None = None
 
     def __post_init__(self) -> None:
         self._runs = Runs(self.known or ())
+        self._above = parents.Above(self.client, self.store, self.wanted)
 
     def publish(self, place: Place) -> tuple[Trial, Run]:
         """Publish the trial of a commit."""
+        trial, last = self._read(place)
+        return trial, self._publish(place, trial, last)
+
+    def many(self, places: Iterable[Place]) -> Iterator[tuple[Place, Run | str]]:
+        """Publish the trials of commits, and yield the run of each, or why there is none."""
+        places = iter(places)
+        while lot := [*islice(places, _LOT)]:
+            read: dict[Place, tuple[Trial, dict[str, str]]] = {}
+            for place in lot:
+                try:
+                    read[place] = self._read(place)
+                except TrialError as error:
+                    yield place, str(error)
+            made = lots.publish([*read.values()], self.client, self.store)
+            for number, (place, (trial, last)) in enumerate(read.items()):
+                yield place, self._one(place, trial, last, made.get(number))
+
+    def _read(self, place: Place) -> tuple[Trial, dict[str, str]]:
+        """Return the trial of a place, and the tags that its run gets last."""
         trial = trials.of_commit(self.objects, place, self.settings, self._memo)
-        last = {} if place.cut else {STATE: state(place, self.settings)}
+        below = self._above.run(place, trial.experiment)
+        return trial, {**below, **({} if place.cut else {STATE: state(place, self.settings)})}
+
+    def _one(self, place: Place, trial: Trial, last: dict[str, str], run: Run | None) -> Run | str:
+        """Return the run of a trial, which may have been made already, or why MLflow refuses it."""
+        from mlflow import MlflowException
+
+        try:
+            run = self._publish(place, trial, last, run)
+            for _ in self.versions(trial, place.commit):
+                pass
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            return f"commit {place.commit[:7]}: MLflow refuses it: {' '.join(str(error).split())[:200]}"
+        return run
+
+    def _publish(self, place: Place, trial: Trial, last: dict[str, str], run: Run | None = None) -> Run:
+        """Return the run of a trial, and remember it."""
         known = self._runs.of(place)
         # Another machine may be ahead of what a shared store said a moment ago.
         unknown = self.known is not None and known is None and self.store.embedded
-        run = publish(trial, self.client, self.store, unknown=unknown, tags=last)
-        tags = dict(known.tags) if known else {KEY: place.key}
+        run = run or runs.publish(trial, self.client, self.store, unknown=unknown, tags=last)
+        tags = {**(dict(known.tags) if known else {KEY: place.key}), **last}
         self.done[place] = Known(run.id, run.name, run.experiment_id, tags, whole=True)
-        return trial, run
+        return run
 
     def all(self, places: Sequence[Place], total: int) -> Iterator[str]:
         """Publish trials, and yield what to print; one that cannot be read is said and left."""
-        from mlflow import MlflowException
-
         made = changed = 0
         said: list[str] = []
         lacking: dict[str, None] = {}
         with progress.step("publish", len(places), "trials") as report:
-            for number, place in enumerate(places, start=1):
-                try:
-                    trial, run = self.publish(place)
-                    for _ in self.versions(trial, place.commit):
-                        pass
-                except TrialError as error:
-                    said.append(f"left out: {error}")
-                except MlflowException as error:
-                    if error.error_code != "INVALID_PARAMETER_VALUE":
-                        raise
-                    said.append(
-                        f"left out: commit {place.commit[:7]}: MLflow refuses it: {' '.join(str(error).split())[:200]}"
-                    )
+            for number, (_, run) in enumerate(self.many(places), start=1):
+                if isinstance(run, str):
+                    said.append(f"left out: {run}")
                 else:
                     made, changed = made + run.made, changed + run.changed
                     lacking |= dict.fromkeys(run.missing)
@@ -110,10 +139,10 @@ class Publisher:
         for version, new in versions.add_commit(self.client, self._listed, trial):
             yield f"commit {commit[:7]} is {'added' if new else 'known'} to {version.name} version {version.version}"
 
-    def nest(self, wanted: Sequence[parents.Group]) -> None:
+    def nest(self) -> None:
         """Put the runs of trials below those of their groups."""
-        runs = {place: run for group in wanted for place in group.trials if (run := self._runs.of(place))} | self.done
-        parents.nest(self.client, wanted, runs, embedded=self.store.embedded)
+        known = {place: run for group in self.wanted for place in group.trials if (run := self._runs.of(place))}
+        parents.nest(self.client, self.wanted, known | self.done, embedded=self.store.embedded)
 
 
 def count(number: int, what: str) -> str:

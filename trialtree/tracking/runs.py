@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from posixpath import normpath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trialtree.tracking import artifacts as files
 from trialtree.tracking import claims, git, inputs, stageruns, wishes
+from trialtree.tracking.bulk import New, Point
 from trialtree.tracking.index import MISSING, loaded
 from trialtree.tracking.stores import Store
 from trialtree.tracking.trials import BRANCHES, COMMIT, COMMITS, DIGEST, EXPERIMENT, KEY, TAGS, Trial
@@ -104,10 +106,9 @@ def _completed(client: "MlflowClient", run: Any, trial: Trial, *, made: bool, la
     if trial.stages:
         stageruns.log(client, run, trial)
     changed = _set(client, run, last) or changed or not whole
-    notes = [f"{odd} params are shortened or renamed in MLflow; the run's params.yaml has them all"] if odd else []
     name = trial.name if made else _tags(run.data.tags, trial).get(_NAMED, run.info.run_name)
     missing = () if whole else tuple(lacking or ())
-    return Run(run.info.run_id, name, run.info.experiment_id, notes, made, changed and not made, missing)
+    return Run(run.info.run_id, name, run.info.experiment_id, _notes(odd), made, changed and not made, missing)
 
 
 def _outranks(run: Any, trial: Trial) -> bool:
@@ -149,7 +150,8 @@ def _slug(name: str) -> str:
 
 def _found(client: "MlflowClient", experiment_id: str, trial: Trial) -> Any:
     """Return the first run of a trial, or None; others of it, which only a race makes, are deleted."""
-    runs = [run for run in _equal(client, experiment_id, f"tags.`{KEY}` = '{trial.key}'") if _is_of(run, trial)]
+    equal = _equal(client, experiment_id, f"tags.`{KEY}` = '{trial.key}'")
+    runs = [run for run in equal if is_of(run.data.tags, trial)]
     for other in runs[1:]:
         client.delete_run(other.info.run_id)
     return runs[0] if runs else None
@@ -161,9 +163,8 @@ def _equal(client: "MlflowClient", experiment_id: str, text: str) -> list[Any]:
     return list(client.search_runs([experiment_id], text, order_by=order))
 
 
-def _is_of(run: Any, trial: Trial) -> bool:
+def is_of(tags: Mapping[str, str], trial: Trial) -> bool:
     """Say whether a run of the same content is the trial's: by its name as an experiment, or by its commit."""
-    tags = run.data.tags
     mine = trial.tags.get(COMMIT)
     return tags.get(EXPERIMENT) == trial.dvc_experiment or bool(mine and mine in tags.get(COMMITS, "").split())
 
@@ -180,7 +181,7 @@ def _made(client: "MlflowClient", experiment_id: str, trial: Trial, *, alone: bo
             client.delete_run(other.info.run_id)
         if shown:
             return shown[0], False
-    tags = {name: value[:_TAG] for name, value in trial.tags.items()}
+    tags = _cut(trial.tags)
     if sum(map(len, tags.values())) > _BYTES:
         tags = {name: tags[name] for name in (KEY, EXPERIMENT, COMMIT, COMMITS) if name in tags}
     run = client.create_run(experiment_id, start_time=trial.time, tags=tags, run_name=trial.name)
@@ -189,6 +190,32 @@ def _made(client: "MlflowClient", experiment_id: str, trial: Trial, *, alone: bo
     # Another machine may have made one meanwhile: both then choose the same.
     chosen = _found(client, experiment_id, trial)
     return chosen, chosen.info.run_id == run.info.run_id
+
+
+def new(trial: Trial, last: Mapping[str, str]) -> tuple[New, list[str]]:
+    """Return the run of a committed trial that has none, whole from the first, and what MLflow cannot take as it is."""
+    params, odd = mlflow_params(trial.params)
+    start = trial.time or 0
+    lacking = dict([*trial.missing.items()][:_GAPS])
+    tags = {
+        **_cut(trial.tags),
+        PUBLISHED: _digest(trial),
+        **({MISSING: json.dumps(lacking)} if lacking else {}),
+        **last,
+    }
+    made = New(
+        trial.name, "FINISHED", start, start, tags, params, _points(trial, start), trial.datasets, trial.artifacts
+    )  # fmt: skip
+    return made, _notes(odd)
+
+
+def _cut(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags of the length that MLflow takes."""
+    return {name: value[:_TAG] for name, value in tags.items()}
+
+
+def _notes(odd: int) -> list[str]:
+    return [f"{odd} params are shortened or renamed in MLflow; the run's params.yaml has them all"] if odd else []
 
 
 def mlflow_params(params: Mapping[str, Any]) -> tuple[dict[str, str], int]:
@@ -233,7 +260,7 @@ def _log(client: "MlflowClient", run: Any, trial: Trial, params: Mapping[str, st
     tags = [RunTag(k, v[:_TAG]) for k, v in wanted.items() if had.tags.get(k) != v[:_TAG]]
     # A param cannot change once it is logged; the key makes sure that it need not.
     new = [Param(k, v) for k, v in params.items() if k not in had.params]
-    points = _points(client, run, trial, fresh=fresh) if params else []
+    points = _lacking_points(client, run, trial, fresh=fresh) if params else []
     _send(client, run.info.run_id, points, new, tags)
     gone = _gone(had.tags, trial)
     for name in gone:
@@ -258,28 +285,35 @@ def _send(
         client.log_batch(run_id, tags=tags_batch)
 
 
-def _points(client: "MlflowClient", run: Any, trial: Trial, *, fresh: bool) -> list[Any]:
+def _lacking_points(client: "MlflowClient", run: Any, trial: Trial, *, fresh: bool) -> list[Any]:
     """Return the points of metrics that the run lacks."""
     from mlflow.entities import Metric
 
-    start, had = run.info.start_time, run.data.metrics
+    had = run.data.metrics
+    there: Counter[tuple[str, int]] = Counter()
+    for name in () if fresh else sorted({mlflow_name(point[0], {}) for point in trial.history} & had.keys()):
+        there.update((name, point.step) for point in client.get_metric_history(run.info.run_id, name))
+    return [Metric(*point) for point in _points(trial, run.info.start_time, had, there)]
+
+
+def _points(
+    trial: Trial, start: int, had: Mapping[str, float] = MappingProxyType({}),
+    there: Mapping[tuple[str, int], int] = MappingProxyType({}),
+) -> list[Point]:  # fmt: skip
+    """Return the points of a trial's metrics, without those that a run has: its last values, and points by step."""
     names = {name: mlflow_name(name, {}) for name in {*trial.metrics, *(point[0] for point in trial.history)}}
     curved = {point[0] for point in trial.history}
     # The run's own start as time: logged twice, a metric stays one point.
     found = [
-        Metric(names[name], value, start, 0)
+        (names[name], value, start, 0)
         for name, value in trial.metrics.items()
         if name not in curved and not _same(had.get(names[name]), value)
     ]
-    there: Counter[tuple[str, int]] = Counter()
-    for name in () if fresh else sorted(curved):
-        if names[name] in had:
-            there.update((name, point.step) for point in client.get_metric_history(run.info.run_id, names[name]))
     seen: Counter[tuple[str, int]] = Counter()
     for name, value, step in trial.history:
         # Of points of one step the last counts: for MLflow that is the latest, and at one time the largest.
-        if seen[name, step] >= there[name, step]:
-            found.append(Metric(names[name], value, start + seen[name, step], step))
+        if seen[name, step] >= there.get((names[name], step), 0):
+            found.append((names[name], value, start + seen[name, step], step))
         seen[name, step] += 1
     return found
 

@@ -35,13 +35,15 @@ def some(revisions: Sequence[str]) -> Iterator[str]:
     places = [found.at(commit) or _none(commit) for commit in commits]
     store = stores.find()
     with git.objects() as objects, store.opened(_AFTER.format("".join(f" {c[:7]}" for c in commits))) as client:
-        publisher = Publisher(client, store, objects)
+        settings = storage.read()
+        wanted = parents.groups(found.places, settings.origin)
+        publisher = Publisher(client, store, objects, settings=settings, wanted=wanted)
         for place in dict.fromkeys(places):
             trial, run = publisher.publish(place)
             yield from _said(place.commit, run)
             yield from publisher.versions(trial, place.commit)
             yield from _inexact(place, trial)
-        publisher.nest(parents.groups(found.places, publisher.settings.origin))
+        publisher.nest()
 
 
 def everything() -> Iterator[str]:
@@ -67,9 +69,9 @@ def everything() -> Iterator[str]:
     ):
         known = None if known is None else index.quickly(store)  # now that nobody else publishes here
         known = index.slowly(client) if known is None else known
-        publisher = Publisher(client, store, objects, known)
+        publisher = Publisher(client, store, objects, known, settings, wanted)
         yield from publisher.all(_waiting(found, known, settings, ()) if known else found.places, len(found.places))
-        publisher.nest(wanted)
+        publisher.nest()
         if store.embedded:
             parents.tidy(client, wanted, index.quickly(store) or ())
     yield from _not_in_git(found, index.quickly(store) or known, settings)
