@@ -6,7 +6,7 @@ Over the socket of that number it is told, a line of JSON each,
 
     begin     root, stages, estimators, modules: what to import, and from whose stages/
     import    modules: more of it, for servers to come
-    fork      number, processors; with it comes the server's socket
+    fork      number, processors, code: with it comes the server's socket
 
 and says
 
@@ -27,6 +27,7 @@ import socket
 import sys
 import time
 import warnings
+from contextlib import suppress
 from typing import Any
 
 from trialtree.sweep.workers import learning, processes, server
@@ -40,7 +41,7 @@ class Importer:
         self._wire = Wire(control)
         self._servers: dict[int, int] = {}  # the number of its order, by its process
         # Written to by the system as soon as a child has ended.
-        self._ended, self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        self._ended, self._wakeup = os.pipe()
         os.set_blocking(self._ended, False)
         os.set_blocking(self._wakeup, False)
 
@@ -50,6 +51,7 @@ class Importer:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         processes.adopt_orphans()
+        gc.disable()  # to look imported libraries over for garbage, again and again, takes a sixth of their import
         try:
             while not self._wire.over:
                 ready, _, _ = select.select([self._wire.fileno(), self._ended], [], [])
@@ -62,22 +64,24 @@ class Importer:
         finally:
             for pid in self._servers:
                 processes.end(pid)
+            self._reap()
+            for pid in processes.children(os.getpid()):  # what has left its session, and was left behind
+                processes.end(pid)
 
     def _obey(self, order: dict[str, Any]) -> None:
         if order["do"] == "fork":
-            self._fork(order["number"], order["processors"])
+            self._fork(order)
             return
         begun = time.monotonic()
         if order["do"] == "begin":
             sys.path[0] = order["root"]
             learning.import_first(order["stages"], order["estimators"])
         learning.import_all(order["modules"])
-        gc.collect()
         gc.freeze()  # libraries stay, and a server's pages of them are shared until it writes to them
         if order["do"] == "begin":
-            self._wire.send({"said": "ready", "seconds": time.monotonic() - begun})
+            self._say("ready", seconds=time.monotonic() - begun)
 
-    def _fork(self, number: int, processors: list[int]) -> None:
+    def _fork(self, order: dict[str, Any]) -> None:
         """Fork a server, which takes over the socket that came with the order."""
         with socket.socket(fileno=self._wire.fd()) as end:
             parent = os.getpid()
@@ -85,15 +89,16 @@ class Importer:
                 with warnings.catch_warnings(action="ignore"):  # of OpenBLAS's threads, which it ends before a fork
                     pid = os.fork()
             except OSError as error:
-                self._wire.send({"said": "refused", "number": number, "reason": os.strerror(error.errno or 0)})
+                self._say("refused", number=order["number"], reason=os.strerror(error.errno or 0))
                 return
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for descriptor in (self._ended, self._wakeup, self._wire.fileno()):
+                self._wire.close()
+                for descriptor in (self._ended, self._wakeup):
                     os.close(descriptor)
-                server.serve(end, parent, processors)
-        self._servers[pid] = number
+                server.serve(end, parent, order["processors"], order["code"])
+        self._servers[pid] = order["number"]
 
     def _reap(self) -> None:
         """Ask for the status of what has ended; what a server left behind is asked for too, and ended with it."""
@@ -107,13 +112,22 @@ class Importer:
             if pid in self._servers:
                 processes.end(pid)
                 peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-                said = {"status": os.waitstatus_to_exitcode(status), "cpu": used.ru_utime + used.ru_stime}
-                self._wire.send({"said": "ended", "number": self._servers.pop(pid), **said, "peak": peak})
+                self._say(
+                    "ended", number=self._servers.pop(pid), status=os.waitstatus_to_exitcode(status),
+                    cpu=used.ru_utime + used.ru_stime, peak=peak,
+                )  # fmt: skip
+
+    def _say(self, what: str, **more: Any) -> None:
+        """Tell the driver; whether it is gone is seen when it is listened to."""
+        with suppress(OSError):
+            self._wire.send({"said": what, **more})
 
 
 def main() -> None:
     """Run the process."""
     Importer(socket.socket(fileno=int(sys.argv[1]))).run()
+    sys.stderr.flush()
+    os._exit(0)  # to take down all that was imported takes 0.05 s
 
 
 if __name__ == "__main__":

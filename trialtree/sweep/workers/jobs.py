@@ -37,7 +37,7 @@ class Job:
     tree: Path  # working folder, absolute
     log: Path  # to which all that it prints is added, absolute
     environment: Mapping[str, str] = field(default_factory=dict)  # added to the pool's own
-    code: str | None = None  # digest of the tree's stages/; None: the same for all jobs
+    code: str | None = None  # digest of the tree's stages/; where it is another one, its modules are imported anew
     began: float | None = None  # of its trial, by time.monotonic(), for the time limit; None: now
 
     @property

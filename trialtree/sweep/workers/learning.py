@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from trialtree.sweep.workers.stagecode import PACKAGE, block_to_run
+
 FILE = "imports.json"
 _KEPT = 20  # digests
 _LOCK = "requirements.lock"
@@ -27,15 +29,17 @@ _NEEDED = {
     "train": _MODELS,
     "evaluate": (*_MODELS, "sklearn.metrics", "sklearn.model_selection"),
 }
-# These start threads or compute as they are imported, or take long where they are seldom wanted.
-_NEVER = {"daal4py", "onedal", "sklearnex", "matplotlib", "mlflow", "torch", "tensorflow"}
+_NEVER = {"matplotlib"}  # it looks for fonts as it is imported, by another process
 _FAULTS = (Exception, SystemExit)
 
 
 def import_first(stages: Iterable[str], estimators: Iterable[str]) -> None:
     """Import the modules of stages, and what they and the estimators are known to need."""
     for stage in stages:
-        import_all([*_NEEDED.get(stage, ()), f"stages.{stage}"])
+        import_all(_NEEDED.get(stage, ()))
+        with suppress(*_FAULTS):
+            if block_to_run(module := f"{PACKAGE}.{stage}"):  # else to import it would be to run it
+                import_all([module])
     import_all(name.rpartition(".")[0] for name in estimators)
 
 

@@ -47,6 +47,7 @@ class Setup:
     estimators: Sequence[str]  # dotted names, of all that the space may choose
     folder: Path  # .dvc/tmp/trialtree, where what imports were needed is kept
     log: Path  # of the importer itself; of a stage only what it prints outside of its job
+    code: str | None = None  # digest of root's stages/, see `Job`
     environment: Mapping[str, str] | None = None  # that stages find; None: this process's own
     limits: Limits = field(default_factory=Limits)
     isolation: Literal["warm", "trial"] = "warm"  # trial: a server for each trial, that has run no other
@@ -61,7 +62,7 @@ class Pool:
         self.ready = False  # all is imported
         self.import_seconds: float | None = None  # that the importer took
         self.learned = Learned(setup.folder, setup.root, setup.stages, setup.estimators)
-        self._slots = [Slot(n, shares.of_slot(n, setup.slots)) for n in range(setup.slots)]
+        self._slots = [Slot(n, shares.of_slot(n, setup.slots, setup.estimators)) for n in range(setup.slots)]
         self._selector = selectors.DefaultSelector()
         self._importer: subprocess.Popen[bytes] | None = None
         self._control: Wire | None = None
@@ -96,7 +97,7 @@ class Pool:
             except OSError as error:
                 own.close()
                 raise PoolError(f"no process can be started for the stages: {error}") from None
-        self._control, self.ready = Wire(own), False
+        self._control, self.ready = Wire(own, wait=False), False
         self._selector.register(own, selectors.EVENT_READ, None)
         modules = self.learned.modules
         self._taught = set(modules)
@@ -146,7 +147,7 @@ class Pool:
             self._end(slot, "stopped", reason)
 
     def poll(self, timeout: float | None = None) -> list[Finished]:
-        """Return the jobs that have ended: as soon as one has, or when so many seconds have passed (None: ever).
+        """Return the jobs that have ended: as soon as one has, or when so many seconds have passed.
 
         Raises:
             PoolError: the importer has ended twice.
@@ -161,7 +162,8 @@ class Pool:
                 elif key.fd == key.data.fileno():
                     self._listen(key.data)
             self._hold_limits()
-            if self._finished or (until is not None and time.monotonic() >= until):
+            idle = until is None and len(self.free()) == len(self._slots)
+            if self._finished or idle or (until is not None and time.monotonic() >= until):
                 finished, self._finished = self._finished, []
                 return finished
 
@@ -202,10 +204,11 @@ class Pool:
             self._tell(do="import", modules=more)
         self._orders += 1
         own, other = socket.socketpair()
-        slot.order, slot.wire = self._orders, Wire(own)
+        slot.order, slot.wire = self._orders, Wire(own, wait=False)
         self._selector.register(own, selectors.EVENT_READ, slot)
         with other:
-            self._tell([other.fileno()], do="fork", number=slot.order, processors=slot.processors)
+            self._tell([other.fileno()], do="fork", number=slot.order, processors=slot.processors,
+                       code=self.setup.code)  # fmt: skip
 
     def _tell(self, fds: Sequence[int] = (), **order: Any) -> None:
         """Tell the importer something; one that is gone is seen when it is listened to."""

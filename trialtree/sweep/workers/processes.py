@@ -52,11 +52,16 @@ def end(session: int) -> None:
         time.sleep(0.001)
 
 
+def children(parent: int) -> list[int]:
+    """Return the living children of a process (Linux)."""
+    return [pid for pid in _all() if _LINUX and _alive(pid) and _stat(pid)[1] == b"%d" % parent]
+
+
 def _all() -> list[int]:
     """Return all processes."""
     if _LINUX:
         return [int(name) for name in os.listdir(_PROCESSES) if name.isdigit()]  # noqa: PTH208  # half the time
-    import psutil  # type: ignore[import-untyped]  # it ships no types
+    import psutil
 
     return list(psutil.pids())
 
@@ -70,12 +75,15 @@ def _in(session: int, pid: int) -> bool:
 
 def _alive(pid: int) -> bool:
     """Say whether a process runs: one that only waits for its parent to ask does not."""
-    if not _LINUX:
-        return True
+    return not _LINUX or _stat(pid)[0] not in (b"Z", b"X", b"")
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return what the system says of a process: its state, its parent; empty where it is gone."""
     try:
-        return (_PROCESSES / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+        return (_PROCESSES / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
-        return False
+        return [b"", b""]
 
 
 def memory(session: int, most: int) -> int:

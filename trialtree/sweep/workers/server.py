@@ -5,6 +5,7 @@ be ended together, and the system ends it with the importer. Over its socket it
 says its `pid`, then reads jobs, a line of JSON each, and answers with a line:
 
     status      as a process of its own would exit
+    reason      why it did not begin, or null
     seconds, cpu, peak
     imported    modules that it did not have before
     spent       why no other job should run here, or null
@@ -32,13 +33,13 @@ _PEAK_BEGINS_ANEW = "5"  # proc(5)
 _freeze = gc.freeze
 
 
-def serve(end: socket.socket, importer: int, processors: Sequence[int]) -> NoReturn:
-    """Run the jobs that come over a socket until its other side is closed."""
+def serve(end: socket.socket, importer: int, processors: Sequence[int], code: str | None) -> NoReturn:
+    """Run the jobs that come over a socket until its other side is closed; `code` is what stages/ is loaded of."""
     try:
         os.setsid()
         processes.end_with_parent(importer)
         _settle(processors)
-        _loop(Wire(end))
+        _loop(Wire(end), Stages(code))
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
@@ -54,6 +55,7 @@ def _settle(processors: Sequence[int]) -> None:
         os.sched_setaffinity(0, processors)
     # A stage's command freezes all there is, to leave sooner; here that would be each trial's garbage, for ever.
     gc.freeze = _nothing
+    gc.enable()
 
 
 def _ignore(_number: int, _frame: object) -> None:
@@ -64,17 +66,17 @@ def _nothing() -> None:
     pass
 
 
-def _loop(wire: Wire) -> None:
+def _loop(wire: Wire, stages: Stages) -> None:
     """Answer each job."""
-    stages, own = Stages(), os.getpid()
+    own = os.getpid()
     wire.send({"pid": own})
     while not wire.over:
         for job in wire.receive():
-            known = set(sys.modules)
+            modules = len(sys.modules)
             answer = _run(job, stages)
             if os.getpid() != own:  # a child that the stage forked, and that came out of it as its parent did
                 os._exit(answer["status"])
-            answer["imported"] = _new(known, job["tree"])
+            answer["imported"] = _new(modules, job["tree"])
             answer["spent"] = _left()
             wire.send(answer)
             gc.collect()
@@ -87,8 +89,14 @@ def _run(job: dict[str, Any], stages: Stages) -> dict[str, Any]:
     with suppress(OSError):
         _CLEAR.write_text(_PEAK_BEGINS_ANEW, encoding="ascii")
     begun, cpu = time.monotonic(), _cpu()
-    status = trial.run(job, stages)
-    return {"status": status, "seconds": time.monotonic() - begun, "cpu": _cpu() - cpu, "peak": _peak()}
+    reason = None
+    try:
+        status = trial.run(job, stages)
+    except OSError as error:  # no log, no folder, no shell
+        status, reason = 1, str(error)
+    return {
+        "status": status, "reason": reason, "seconds": time.monotonic() - begun, "cpu": _cpu() - cpu, "peak": _peak(),
+    }  # fmt: skip
 
 
 def _cpu() -> float:
@@ -106,12 +114,12 @@ def _peak() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _new(known: set[str], tree: str) -> list[str]:
-    """Return the modules that were not known, as their import began; of the tree's own only those of stages/."""
+def _new(known: int, tree: str) -> list[str]:
+    """Return the modules behind those known, as their import began; of a tree's own only those of stages/."""
     found = []
-    for name, module in list(sys.modules.items()):
+    for name, module in list(sys.modules.items())[known:]:
         spec = getattr(module, "__spec__", None)
-        if name in known or spec is None or spec.name != name:
+        if spec is None or spec.name != name:
             continue
         if name.partition(".")[0] == PACKAGE or not (spec.origin or "").startswith(f"{tree}/"):
             found.append(name)
@@ -120,6 +128,8 @@ def _new(known: set[str], tree: str) -> list[str]:
 
 def _left() -> str | None:
     """Return what a stage has left behind that the next must not find."""
+    if not hasattr(os, "waitid"):
+        return None
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,7 +1,7 @@
 """The processors of the machine, shared out between the slots of a sweep."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 # By these, set before a library is imported, it settles how many threads it works with.
 VARIABLES = (
@@ -32,9 +32,14 @@ def _number(text: str | None, default: int) -> int:
     return int(text) if text and text.isdigit() and int(text) else default
 
 
-def of_slot(slot: int, slots: int) -> list[int]:
-    """Return the processors of one slot: its own share; all where one slot has the machine for itself."""
-    known = processors()
-    share = threads(slots)
+def of_slot(slot: int, slots: int, estimators: Sequence[str]) -> list[int]:
+    """Return the processors of one slot: all, unless an estimator takes as many threads as it may use processors.
+
+    So does CatBoost, which no variable holds to fewer. Where the system may
+    choose, it lets nobody wait for a processor while another one is idle.
+    """
+    known, share = processors(), threads(slots)
+    if slots == 1 or not any(name.startswith("catboost.") for name in estimators):
+        return known
     first = slot * share % len(known)
-    return known if slots == 1 else known[first : first + share]
+    return known[first : first + share]

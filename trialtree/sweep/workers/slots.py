@@ -63,7 +63,7 @@ class Slot:
     def answered(self, answer: Mapping[str, Any]) -> Finished | None:
         """Return how the job ended, by the server's answer."""
         self.spent = answer["spent"] or ("a failure" if answer["status"] else None)
-        return self._finished("failed" if answer["status"] else "done", answer["status"], None, answer)
+        return self._finished("failed" if answer["status"] else "done", answer["status"], answer["reason"], answer)
 
     def died(self, said: Mapping[str, Any]) -> Finished | None:
         """Return how the job ended whose server is gone, by the server's exit status."""

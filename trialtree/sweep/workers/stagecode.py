@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import runpy
 import shutil
 import sys
@@ -17,16 +18,16 @@ PACKAGE = "stages"
 class Stages:
     """The modules of stages/ that are loaded, and from which tree they are the code."""
 
-    def __init__(self) -> None:
-        self._code: str | None = None
+    def __init__(self, code: str | None) -> None:
+        self._code = code  # their digest
         self._tree: str | None = None
         self._blocks: dict[str, CodeType | None] = {}
 
     def enter(self, tree: str, code: str | None) -> None:
         """Let the modules be those of a tree: the loaded ones where its code is the same, else its own."""
-        if code != self._code and self._code is not None:
+        if code != self._code:
             self._forget(tree)
-        self._code = code if code is not None else self._code
+            self._code = code
         if tree != self._tree and PACKAGE in sys.modules:
             # What a stage imports later comes from here, as in a process of its own.
             sys.modules[PACKAGE].__path__ = [f"{tree}/{PACKAGE}"]
@@ -44,16 +45,18 @@ class Stages:
 
     def run(self, name: str) -> None:
         """Run a module as `python -m` does: what stands under its `if __name__ == "__main__"`."""
-        module = importlib.import_module(f"{PACKAGE}.{name}")
-        sys.argv[:] = [module.__file__ or name]
+        module_name = f"{PACKAGE}.{name}"
+        if name not in self._blocks:
+            self._blocks[name] = block_to_run(module_name)
+        del sys.argv[1:]
+        if (block := self._blocks[name]) is None:
+            runpy.run_module(module_name, run_name="__main__", alter_sys=True)
+            return
+        module = importlib.import_module(module_name)
+        sys.argv[0] = module.__file__ or name
         sys.modules["__main__"] = module  # which a process that the stage spawns imports too
         _keep_no_log()
-        if name not in self._blocks:
-            self._blocks[name] = _guarded(Path(module.__file__ or ""))
-        if (block := self._blocks[name]) is None:
-            runpy.run_module(f"{PACKAGE}.{name}", run_name="__main__", alter_sys=True)
-        else:
-            exec(block, module.__dict__)  # noqa: S102  # the stage's own code
+        exec(block, module.__dict__)  # noqa: S102  # the stage's own code
 
 
 def _keep_no_log() -> None:
@@ -67,11 +70,15 @@ def _not_kept(_stage: str) -> Iterator[Callable[[int], None]]:
     yield lambda _status: None
 
 
-def _guarded(path: Path) -> CodeType | None:
-    """Return the code that a module has for being run; None where it has none of its own and is run whole."""
-    tree = ast.parse(path.read_bytes(), str(path))
+def block_to_run(module: str) -> CodeType | None:
+    """Return the code that a module has only for being run; None where it has none, or is not there."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
+    path = spec.origin
+    tree = ast.parse(Path(path).read_bytes(), path)
     body = [line for node in tree.body if isinstance(node, ast.If) and _asks(node.test) for line in node.body]
-    return compile(ast.Module(body, []), str(path), "exec") if body else None
+    return compile(ast.Module(body, []), path, "exec") if body else None
 
 
 def _asks(test: Any) -> bool:

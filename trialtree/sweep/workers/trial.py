@@ -24,7 +24,7 @@ def run(job: Mapping[str, Any], stages: Stages) -> int:
     """Run a job in its folder, environment and log, and return the exit status of a process of its own.
 
     Raises:
-        OSError: the folder or the log cannot be opened.
+        OSError: there is no such folder or shell, or the log cannot be opened.
     """
     with ExitStack() as stack:
         for part in (_log(job["log"]), _folder(job["tree"]), _environment(job["environment"]), _interpreter()):

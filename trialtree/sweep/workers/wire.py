@@ -4,7 +4,6 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 _CHUNK = 65536
@@ -14,8 +13,9 @@ _FDS = 8  # that one read takes
 class Wire:
     """One end of a socket that carries lines of JSON."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, wait: bool = True) -> None:
         self.socket = end
+        self._flags = 0 if wait else socket.MSG_DONTWAIT
         self.over = False  # the other side has closed its end
         self._rest = b""
         self._fds: list[int] = []
@@ -36,11 +36,15 @@ class Wire:
         self.socket.sendall(data)
 
     def receive(self) -> Iterator[dict[str, Any]]:
-        """Wait for something, and yield the lines that are whole by then; see `over`."""
+        """Yield the lines that have come whole, after a wait for something where one was asked for; see `over`."""
         some: bytes = b""
         fds: list[int] = []
-        with suppress(ConnectionError):
-            some, fds, _, _ = socket.recv_fds(self.socket, _CHUNK, _FDS)
+        try:
+            some, fds, _, _ = socket.recv_fds(self.socket, _CHUNK, _FDS, self._flags)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            pass
         for fd in fds:
             os.set_inheritable(fd, False)  # what a stage starts must not hold a socket open
         self._fds += fds
@@ -53,5 +57,7 @@ class Wire:
         return self._fds.pop(0)
 
     def close(self) -> None:
-        """Close this end."""
+        """Close this end, and what came and was not taken."""
         self.socket.close()
+        while self._fds:
+            os.close(self.fd())
