@@ -11,6 +11,8 @@ from typing import Literal
 
 Report = tuple[int, float]  # t from 1, value
 
+_NO_METRICS = ("fold", "rows_train", "rows")  # columns of folds.csv
+
 
 @dataclass(frozen=True)
 class Source:
@@ -42,6 +44,7 @@ class Tail:
         self._path = folder / source.file
         self._source = source
         self._told = 0  # reports
+        self._others: dict[str, None] = {}  # what else is in the file
         self._begin(0)
         try:
             stat = self._path.stat()
@@ -75,6 +78,13 @@ class Tail:
         self._told += len(new)
         return new
 
+    def missed(self) -> str | None:
+        """Return, when the stage has ended, why there was no report; None where there was one."""
+        if self._told or not self._header:
+            return None
+        others = ", ".join(self._others) or "nothing"
+        return f"{self._source.file} has no {' or '.join(self._source.names)}; it has: {others}"
+
     def _reports(self, rows: Iterator[list[str]]) -> Iterator[Report]:
         """Yield the reports of some lines."""
         for row in rows:
@@ -82,14 +92,20 @@ class Tail:
                 self._header = row
                 continue
             cells = dict(zip(self._header, row, strict=False))
-            if self._source.kind == "curve" and cells.get("label") in self._source.names:
-                self._count += 1
-                yield self._count, _number(cells.get("value"))
-            elif self._source.kind == "folds":
-                yield from self._mean(cells)
+            yield from self._value(cells) if self._source.kind == "curve" else self._mean(cells)
+
+    def _value(self, cells: dict[str, str]) -> Iterator[Report]:
+        """Yield the value of a line; nothing where it is of another label."""
+        label = cells.get("label", "")
+        if label in self._source.names:
+            self._count += 1
+            yield self._count, _number(cells.get("value"))
+        else:
+            self._others[label] = None
 
     def _mean(self, cells: dict[str, str]) -> Iterator[Report]:
         """Yield the mean of the column over the folds so far; nothing where there is no such column."""
+        self._others.update(dict.fromkeys(name for name in cells if name not in _NO_METRICS))
         for name in self._source.names:
             if name in cells:
                 value = _number(cells[name])

@@ -132,13 +132,15 @@ def _default(metric: str, kinds: Sequence[Candidate]) -> tuple[str, ...]:
         return own
     found = list(dict.fromkeys(kind.curves.default for kind in kinds if kind.curves and kind.curves.default))
     if len(found) != 1:
-        why = "estimators of the space have different ones" if found else "no default"
+        why = "estimators of the space have different ones" if found else "there is no default"
         raise _FaultError(f"{_KEY}.curve: is required for {metric}: {why}; {_known('', kinds)}")
     return found[0]
 
 
 def _known(name: str, kinds: Sequence[Candidate]) -> str:
     """Return the label that was meant, or all that there are."""
+    if any(kind.curves is None for kind in kinds):
+        return "give a label that the estimator writes"
     known = {label.name: None for kind in kinds if kind.curves for label in kind.curves.labels if not label.late}
     return nearest(name, known) if known else "an estimator without iterations has none: watch folds of cv.METRIC"
 
@@ -149,13 +151,14 @@ def _goal(rule: Rule, name: str, known: Collection[Goal | None]) -> Goal:
     Raises:
         _FaultError: nobody knows, or it is known to be another.
     """
-    goals = {goal for goal in known if goal is not None}
+    goals = sorted({goal for goal in known if goal is not None})
+    if len(goals) > 1:
+        raise _FaultError(f"{_KEY}.curve: {name} is a loss of one estimator and a score of another; take another curve")
     if rule.goal is not None and goals and rule.goal not in goals:
-        raise _FaultError(f"{_KEY}.goal: {name} is to {goals.pop()}, got {rule.goal!r}")
-    if rule.goal is None and len(goals) != 1:
-        why = "it is a loss of one estimator and a score of another" if goals else "nobody knows"
-        raise _FaultError(f"{_KEY}.goal: is required for {name}: {why}")
-    return rule.goal or goals.pop()
+        raise _FaultError(f"{_KEY}.goal: {name} is to {goals[0]}, got {rule.goal!r}")
+    if rule.goal is None and not goals:
+        raise _FaultError(f"{_KEY}.goal: is required for {name}: nobody knows where it should go")
+    return rule.goal or goals[0]
 
 
 def _left(kinds: Sequence[Candidate], what: str) -> list[str]:
