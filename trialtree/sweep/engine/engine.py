@@ -1,6 +1,6 @@
 """What all trials of a sweep share: the pipeline, the cache, params.yaml, and who commits them."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import replace
 from functools import lru_cache
@@ -10,7 +10,7 @@ from typing import Any
 from trialtree.sweep.engine import entries, pipeline, saving
 from trialtree.sweep.engine.caching import Cache
 from trialtree.sweep.engine.paramsfile import ParamsFile
-from trialtree.sweep.engine.pipeline import Stage
+from trialtree.sweep.engine.pipeline import TARGET, Stage
 from trialtree.sweep.engine.snapshot import Snapshot
 from trialtree.sweep.engine.trial import Made, Making, Reply, Tree, Work
 from trialtree.tracking.locks import LOCK
@@ -19,15 +19,15 @@ from trialtree.tracking.locks import LOCK
 class Engine:
     """Makes the trials of one sweep."""
 
-    def __init__(self, root: Path, first: Path, of: Snapshot, sweep: str) -> None:
-        """Read the pipeline in the worktree `first`; `root` is the folder of the DVC repository.
+    def __init__(self, root: Path, first: Path, of: Snapshot, sweep: str, targets: Sequence[str] = (TARGET,)) -> None:
+        """Read the pipeline in the worktree `first`; `root` is the folder of the DVC repository, `targets` stages.
 
         Raises:
             SweepError: dvc.yaml cannot be run up to evaluate, or Git does not know who commits.
         """
         from dvc.repo import Repo
 
-        self.root, self.snapshot, self.sweep = root, of, sweep
+        self.root, self.snapshot, self.sweep, self.targets = root, of, sweep, targets
         with Repo(str(root)) as main:
             self.cache = Cache(main)
             tmp = Path(main.tmp_dir)
@@ -35,7 +35,7 @@ class Engine:
         self.configure(first)
         repo = Repo(str(first))
         with chdir(first):  # DVC looks for dvc.yaml where it stands
-            read = pipeline.read(repo)
+            read = pipeline.read(repo, targets)
             self.show = saving.ShowCache(repo, tmp)
         self.pipeline = replace(read, inexact="the cache is shared by a group") if self.cache.shared else read
         self.made_by = self.pipeline.made_by()

@@ -1,12 +1,13 @@
-"""What dvc.yaml says of the stages up to evaluate, as plain values, and whether the engine can do it exactly."""
+"""What dvc.yaml says of the stages that are to run, as plain values, and whether the engine can do it exactly."""
 
 import re
 import stat
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.logs import ORDER
 from trialtree.sweep.engine.hashes import Hash, md5_of
 from trialtree.sweep.journal import SweepError
 
@@ -34,21 +35,31 @@ class Stage:
     params: Mapping[str, tuple[str, ...]]  # dotted keys by file, sorted
     outs: tuple[Out, ...]  # sorted by path
     locked: Mapping[str, Any] | None  # its entry in dvc.lock
+    always: bool  # it runs whether anything changed or not
 
     @property
     def kept(self) -> bool:
         """Whether DVC keeps its results in the run cache."""
-        return bool(self.deps and self.outs) and all(out.cached or out.metric or out.plot for out in self.outs)
+        return (
+            not self.always
+            and bool(self.deps and self.outs)
+            and all(out.cached or out.metric or out.plot for out in self.outs)
+        )
 
     @property
     def is_module(self) -> bool:
         """Whether its command is that of a module of stages/, which a warm process can run."""
         return self.cmd == f"python -m stages.{self.name}"
 
+    @property
+    def reads_its_deps(self) -> bool:
+        """Whether it is known to read nothing but what it depends on."""
+        return self.is_module and self.name in ORDER[:-1]
+
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The stages up to evaluate, in the order in which they run."""
+    """The stages that are to run, in order."""
 
     stages: tuple[Stage, ...]
     sources: Mapping[str, Hash]  # files and folders that `dvc add` keeps
@@ -61,8 +72,8 @@ class Pipeline:
         return {out.path: stage for stage in self.stages for out in stage.outs}
 
 
-def read(repo: Any) -> Pipeline:
-    """Return the pipeline of an open `dvc.repo.Repo`.
+def read(repo: Any, targets: Sequence[str] = (TARGET,)) -> Pipeline:
+    """Return the pipeline of an open `dvc.repo.Repo` up to these stages; without any, all of dvc.yaml's.
 
     Raises:
         SweepError: dvc.yaml has no stage evaluate, or DVC refuses it.
@@ -71,7 +82,7 @@ def read(repo: Any) -> Pipeline:
     from dvc.repo.reproduce import get_active_graph, plan_repro
 
     try:
-        wanted = repo.stage.collect(TARGET)
+        wanted = [stage for target in targets or ("dvc.yaml",) for stage in repo.stage.collect(target)]
         steps = plan_repro(get_active_graph(repo.index.graph), wanted)
         stages = [step for step in steps if step.cmd]
         sources = dict(_sources([step for step in steps if not step.cmd]))
@@ -153,6 +164,7 @@ def _stage(stage: Any, locked: Mapping[str, Any] | None) -> Stage:
             for out in sorted(stage.outs, key=lambda out: out.def_path)
         ),
         locked,
+        bool(stage.always_changed),
     )
 
 
@@ -182,7 +194,6 @@ def _reasons(repo: Any, step: Any) -> Iterator[str]:
         return
     named = {
         "is frozen": step.frozen,
-        "is always_changed": step.always_changed,
         "has a wdir": step.wdir != repo.root_dir,
     }
     yield from (f"stage {step.name} {what}" for what, holds in named.items() if holds)

@@ -1,15 +1,20 @@
 """Results of stages that DVC has kept: found by what the stage is and what it depends on."""
 
 import os
-from collections.abc import Mapping
+import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from trialtree.sweep.engine.caching import Cache
 from trialtree.sweep.engine.entries import Entry, hashes, text
 from trialtree.sweep.engine.hashes import Hash
 from trialtree.sweep.engine.pipeline import Stage
+
+# An output in an entry as DVC writes it. A parser takes 40 ms for an entry with its dependencies.
+_ITEM = re.compile(
+    r"- path: (?P<path>[\w./-]+)\n  hash: md5\n  md5: (?P<md5>[0-9a-f]{32}(?:\.dir)?)\n  size: (?P<size>\d+)\n"
+    r"(?:  nfiles: (?P<nfiles>\d+)\n)?"
+)
 
 
 def key(stage: Stage, made: Entry) -> str:
@@ -29,20 +34,27 @@ def find(cache: Cache, of: str) -> dict[str, Hash] | None:
     if not names:
         return None
     newest = max(names, key=lambda entry: entry.stat().st_mtime)
-    found = _read(Path(newest.path))
-    outs = hashes(found.get("outs", ())) if found else {}
+    outs = _outs(Path(newest.path))
     return outs if outs and all(cache.has(out) for out in outs.values()) else None
 
 
-def _read(path: Path) -> Mapping[str, Any] | None:
-    """Return a kept entry; None where it is damaged."""
+def _outs(path: Path) -> dict[str, Hash]:
+    """Return the outputs that a kept entry names; none where it is damaged."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    with suppress(OSError, UnicodeDecodeError, YAMLError):
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else None
-    return None
+    with suppress(OSError, UnicodeDecodeError, YAMLError, AttributeError, KeyError, TypeError):
+        written = path.read_text(encoding="utf-8")
+        listed = written.partition("\nouts:\n")[2]
+        items = list(_ITEM.finditer(listed))
+        if items and "".join(item[0] for item in items) == listed:
+            return {item["path"]: Hash(item["md5"], int(item["size"]), _number(item["nfiles"])) for item in items}
+        return hashes(YAML(typ="safe", pure=True).load(written)["outs"])
+    return {}
+
+
+def _number(digits: str | None) -> int | None:
+    return None if digits is None else int(digits)
 
 
 def save(cache: Cache, of: str, made: Entry) -> None:

@@ -5,6 +5,7 @@ sent whether that was done, or whether another tree has meanwhile made what it
 asked for.
 """
 
+import shlex
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.errors import UserError
-from trialtree.sweep.engine import entries, metrics, outputs, pipeline, runcache, saving, trees
+from trialtree.sweep.engine import entries, metrics, outputs, runcache, saving, trees
 from trialtree.sweep.engine.caching import remove
 from trialtree.sweep.engine.entries import Entry
 from trialtree.sweep.engine.hashes import Hash
@@ -120,7 +121,7 @@ class Making:
         """See to one stage: as it was, restored, or run."""
         with self._made.timed("plan"):
             new = self._entry(stage)
-            if self._of.sound[stage.name] and _same(stage, new):
+            if not stage.always and self._of.sound[stage.name] and _same(stage, new):
                 self._known |= entries.hashes((stage.locked or {}).get("outs", ()))
                 return
             key = runcache.key(stage, new)
@@ -140,7 +141,7 @@ class Making:
             self._loose |= not stage.is_module or metrics.has_script(stage.name, self._content)
             outs = self._saved(stage, key)
         self._known |= outs
-        self._changed[stage.name] = {**new, "outs": entries.items(stage, outs)}
+        self._changed[stage.name] = {**new, "outs": entries.items(stage, outs)} if outs else new
 
     def _entry(self, stage: Stage) -> Entry:
         """Return a stage's entry of dvc.lock, without its outputs."""
@@ -172,7 +173,13 @@ class Making:
     def _place(self, stage: Stage) -> None:
         """Put what a stage depends on into the tree, and take its outputs away."""
         tree = self._tree
-        for path in stage.deps:
+        paths = stage.deps
+        if not stage.reads_its_deps:
+            # It may read whatever `dvc exp run` would have put there.
+            paths = tuple(self._known)
+            remove(tree.path / _LOCK)
+            (tree.path / _LOCK).write_text(self._of.lock.changed(self._changed), encoding="utf-8", newline="\n")
+        for path in paths:
             if path in self._of.pipeline.code or tree.here.get(path) == self._known[path]:
                 continue
             maker = self._of.made_by.get(path)
@@ -261,8 +268,9 @@ class Making:
         (tree.path / _LOCK).unlink(missing_ok=True)
         if (before := self._of.saver.blob(_LOCK)) is not None:
             (tree.path / _LOCK).write_bytes(before)
-        there = f"{python} checkout --quiet --force --with-deps --allow-missing {pipeline.TARGET}"
-        yield Work(BY_DVC, f"{there} && {python} repro {pipeline.TARGET}", module=False, key="", env=self._env)
+        targets = " ".join(shlex.quote(target) for target in self._of.targets)
+        there = f"{python} checkout --quiet --force --with-deps --allow-missing {targets}"
+        yield Work(BY_DVC, f"{there} && {python} repro {targets}", module=False, key="", env=self._env)
         tree.here.clear()
         self._loose = True
         lock = (tree.path / _LOCK).read_bytes()
