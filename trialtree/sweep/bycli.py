@@ -3,6 +3,7 @@
 dvc --wait-for-lock exp run --temp -n NAME -S KEY=VALUE ... evaluate
 """
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
@@ -15,6 +16,8 @@ from trialtree.sweep.engine import metrics, paramsfile, pipeline, saving
 from trialtree.sweep.engine.snapshot import Snapshot
 from trialtree.sweep.engine.trial import BY_DVC, Made, Reply, Tree, Work
 from trialtree.tracking import git, locks
+
+_MESSAGE = "TRIALTREE_MESSAGE"  # variable that has the commit's message
 
 
 class Cli:
@@ -31,7 +34,8 @@ class Cli:
             UserError: DVC made no experiment of it, or a metrics file is damaged.
         """
         if self._ref(name) is None:
-            yield Work(BY_DVC, command(self._content, values, name, message(self._sweep, number)), False, "", {})
+            line = command(self._content, values, name, f'"${_MESSAGE}"')
+            yield Work(BY_DVC, line, False, "", {_MESSAGE: saving.message("", self._sweep, number)})
         commit = self._ref(name)
         if commit is None:
             raise UserError(f"DVC made no experiment {name}; its log says why")
@@ -60,15 +64,8 @@ def _metrics(lock: Mapping[str, Any]) -> list[str]:
     return [path for path in outs if path.startswith("reports/") and path.endswith(".json")]
 
 
-def message(sweep: str, number: int) -> str:
-    """Return the message of a trial's commit."""
-    return saving.message("", sweep, number)
-
-
-def command(content: Mapping[str, Any], values: Mapping[str, Any], name: str, said: str) -> list[str]:
-    """Return the command line of a trial."""
+def command(content: Mapping[str, Any], values: Mapping[str, Any], name: str, message: str) -> str:
+    """Return the command line of a trial; `message` as a shell takes it, for its lines are several."""
     sets = [part for override in paramsfile.overrides(content, values) for part in ("-S", override)]
-    return [
-        sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name, "--message", said,
-        *sets, pipeline.TARGET,
-    ]  # fmt: skip
+    dvc = shlex.join([sys.executable, "-m", "dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", name])
+    return f"{dvc} --message {message} {shlex.join([*sets, pipeline.TARGET])}"

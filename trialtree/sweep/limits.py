@@ -38,19 +38,16 @@ class Limits:
         elif self._lacking >= _HOPELESS and not self._done and not again:
             self.over = f"no trial has the objective: {trial.reason}"
 
-    def timed_out(self) -> bool:
-        """Say whether the sweep has had its time."""
+    def timed_out(self) -> str | None:
+        """Return that the sweep has had its time, if it has."""
         timeout = self._section.limits.timeout
-        return timeout is not None and time.monotonic() - self._began >= timeout
+        over = timeout is not None and time.monotonic() - self._began >= timeout
+        return f"limits.timeout: {timeout:g} s are over" if over else None
 
     def full(self) -> bool:
         """Say whether there are as many trials as there may be."""
         trials = self._section.limits.trials
         return trials is not None and len(self._sweep.trials) >= trials
-
-    def ended_by(self) -> str:
-        """Return what is said of a sweep whose trials have all been run."""
-        return f"limits.trials: {self._section.limits.trials} trials"
 
 
 def total(section: SweepParams, size: int | None, known: int) -> int | None:

@@ -80,16 +80,16 @@ def _key(trial: Trial, objectives: Sequence[Objective], tie_break: Sequence[Obje
 def _goals(trial: Trial, objectives: Sequence[Objective]) -> Key:
     """Return how a trial meets each objective, less being better."""
     given = zip(trial.objective or (), objectives, strict=True)
-    return tuple(_less(value, objective) for value, objective in given)
+    return tuple(less(value, objective) for value, objective in given)
 
 
 def _of_metric(trial: Trial, by: Objective) -> float:
     """Return a metric of a trial, less being better; one that is missing or no number is the worst."""
     value = trial.metrics.get(by.metric, math.nan)
-    return math.inf if math.isnan(value) else _less(value, by)
+    return math.inf if math.isnan(value) else less(value, by)
 
 
-def _less(value: float, objective: Objective) -> float:
+def less(value: float, objective: Objective) -> float:
     """Return a value so that less is better, and with the digits that count."""
     return float(f"{value if objective.goal == 'minimize' else -value:.12g}")
 
@@ -176,7 +176,7 @@ def _reason(found: Best, tie_break: Sequence[Objective]) -> str:
 
 def reached(trial: Trial, objective: Objective, target: float) -> bool:
     """Say whether a trial that is done is as good as the target."""
-    return trial.objective is not None and _less(trial.objective[0], objective) <= _less(target, objective)
+    return trial.objective is not None and less(trial.objective[0], objective) <= less(target, objective)
 
 
 class Progress:

@@ -25,9 +25,10 @@ from trialtree.sweep.engine import DVC_VERSION, snapshot, trees
 from trialtree.sweep.engine.snapshot import Snapshot
 from trialtree.sweep.engine.trial import Tree
 from trialtree.sweep.journal import Journal, SweepError
+from trialtree.sweep.ledger import Ledger
 from trialtree.sweep.publishing import Publishing
 from trialtree.sweep.records import Head, Sweep
-from trialtree.sweep.screen import Kind, ending
+from trialtree.sweep.screen import Kind, Screen, ending
 from trialtree.sweep.section import SweepParams
 from trialtree.sweep.space import Space
 from trialtree.sweep.stopping import candidates
@@ -67,7 +68,7 @@ def new(options: Options) -> int:
     )  # fmt: skip
     with Journal(folder) as log:
         log.add("sweep", **asdict(head))
-        return _run(log, Sweep(head), settled, of, options)
+        return _Running(log, Sweep(head), settled, of, options).run()
 
 
 def resume(name: str | None, options: Options, *, failed: bool = False) -> int:
@@ -90,7 +91,7 @@ def resume(name: str | None, options: Options, *, failed: bool = False) -> int:
         said = {"failed": [trial.number for trial in sweep.of("failed")] if failed else []}
         log.add("resumed", time=int(time.time() * 1000), **said)
         journal.apply(sweep, "resumed", said)
-        return _run(log, sweep, settled, of, options)
+        return _Running(log, sweep, settled, of, options).run()
 
 
 def checked(content: dict[str, object]) -> SweepParams:
@@ -123,74 +124,102 @@ def _named(experiment: str) -> Path:
             return folder
 
 
-def _run(log: Journal, sweep: Sweep, settled: SweepParams, of: Snapshot, options: Options) -> int:
-    """Run what is to be run of a sweep, and return the exit status."""
-    begun = time.monotonic()
-    root = Path.cwd()
-    _forget(log.folder)
-    trees.tidy(root)
-    publishing = Publishing(log.folder) if options.publish else None
-    searched = space.read(settled.space, settled.where, sweep.head.params)
-    total = limits.total(settled, searched.size, len(sweep.trials))
-    concurrent = min(settled.limits.concurrent or len(shares.processors()), total or _MOST)
-    with ExitStack() as stack:
-        shown = screen.make(options.kind, sweep, settled, total, concurrent)
-        reason: str | None = None
-        stack.callback(lambda: shown.close(reason))
-        for note in _notes(sweep, options):
-            shown.note(note)
-        runner, pool, places = stack.enter_context(_made(log, sweep, settled, of, searched, concurrent))
-        watching = watched.make(settled, sweep.head.params, sweep)
-        for note in watching.notes if watching else ():
-            shown.note(note)
-        teller = telling.Teller(settled, sweep.head.params, sweep, concurrent)
-        ready: Callable[[], object] = publishing.start if publishing else _nothing
-        driver = Driver(Parts(log, sweep, settled, teller, runner, pool, shown, watching, places, ready))
-        try:
-            driver.run()
-        finally:
-            reason = sweep.finished or sweep.interrupted
-    return _end(log, sweep, settled, publishing, options, driver, begun)
+@dataclass
+class _Running:
+    """A sweep that is to run, and what it runs with."""
+
+    log: Journal
+    sweep: Sweep
+    section: SweepParams
+    snapshot: Snapshot
+    options: Options
+
+    def __post_init__(self) -> None:
+        self.root = Path.cwd()
+        self.by_cli = self.sweep.head.executor == "cli"
+        self.space = space.read(self.section.space, self.section.where, self.sweep.head.params)
+        self.total = limits.total(self.section, self.space.size, len(self.sweep.trials))
+        self.concurrent = min(self.section.limits.concurrent or len(shares.processors()), self.total or _MOST)
+
+    def run(self) -> int:
+        """Run what is to be run, say what came of it, and return the exit status."""
+        begun = time.monotonic()
+        _forget(self.log.folder)
+        publishing = Publishing(self.log.folder) if self.options.publish else None
+        with ExitStack() as stack:
+            shown = screen.make(self.options.kind, self.sweep, self.section, self.total, self.concurrent)
+            reason: str | None = None
+            stack.callback(lambda: shown.close(reason))
+            for note in _notes(self.sweep, self.options):
+                shown.note(note)
+            runner, pool, places = stack.enter_context(self._makers(shown))
+            watching = watched.make(self.section, self.sweep.head.params, self.sweep)
+            for note in watching.notes if watching else ():
+                shown.note(note)
+            teller = telling.Teller(self.section, self.sweep.head.params, self.sweep, self.concurrent)
+            ledger = Ledger(self.log, self.sweep, self.section, teller)
+            ready: Callable[[], object] = publishing.start if publishing else _nothing
+            driver = Driver(Parts(ledger, self.section, runner, pool, shown, watching, places, ready))
+            try:
+                driver.run()
+            finally:
+                reason = self.sweep.finished or self.sweep.interrupted
+        self.log.close()
+        self._say(publishing, ledger, time.monotonic() - begun)
+        return 130 if self.sweep.finished is None else 0 if self.sweep.of("done") else 1
+
+    @contextmanager
+    def _makers(self, shown: Screen) -> Iterator[tuple[Runner, Pool, list[Tree]]]:
+        """Yield who makes the trials, the processes that stages run in, and a tree for each slot."""
+        if self.by_cli:
+            with Pool(self._setup(self.root)) as pool:
+                places = [Tree(self.root) for _ in range(self.concurrent)]
+                yield bycli.Cli(self.root, self.snapshot, self.sweep.head.id), pool, places
+            return
+        trees.tidy(self.root)
+        taken = trees.Trees(self.root, self.snapshot)
+        with ExitStack() as stack:
+            stack.callback(taken.close)
+            first = taken.take(1)[0]
+            pool = stack.enter_context(Pool(self._setup(first)))  # its imports take longest: they begin first
+            from trialtree.sweep.engine.engine import Engine
+
+            engine = Engine(self.root, first, self.snapshot, self.sweep.head.id)
+            places = [Tree(path) for path in taken.take(self.concurrent)]
+            for place in places[1:]:
+                engine.configure(place.path)
+            if engine.pipeline.inexact:
+                shown.note(f"DVC itself runs the stages of each trial: {engine.pipeline.inexact}")
+            snapshot.check_data({path: kept.md5 for path, kept in engine.pipeline.sources.items()})
+            yield engine, pool, places
+
+    def _setup(self, tree: Path) -> Setup:
+        """Return what the processes are for."""
+        memory = self.section.limits.memory
+        held = Limits(self.section.limits.trial_timeout, None if memory is None else size_in_bytes(memory))
+        stages: tuple[str, ...] = () if self.by_cli else _stages(self.space)
+        estimators = () if self.by_cli else tuple(dict.fromkeys(k.estimator for k in candidates.of(self.space)))
+        return Setup(
+            tree, self.concurrent, stages, estimators, journal.place().parent, self.log.folder / "workers.log",
+            limits=held, isolation=self.section.isolation,
+        )  # fmt: skip
+
+    def _say(self, publishing: Publishing | None, ledger: Ledger, seconds: float) -> None:
+        """Say what came of the sweep."""
+        lines = ending.final(self.sweep, self.section, seconds)
+        if publishing is not None:
+            published = publishing.finish()
+            if published.where:
+                lines.append(f"in MLflow at {published.where}: {published.count} trials; `trialtree ui`")
+            lines += published.notes
+        if self.options.profile:
+            lines += profiling.lines(self.sweep, ledger.parts, seconds)
+        if self.options.kind != "json":
+            print("\n".join(lines))
 
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-@contextmanager
-def _made(
-    log: Journal, sweep: Sweep, settled: SweepParams, of: Snapshot, searched: Space, concurrent: int
-) -> Iterator[tuple[Runner, Pool, list[Tree]]]:
-    """Yield who makes the trials, the processes that stages run in, and a tree for each."""
-    root, by_cli = Path.cwd(), sweep.head.executor == "cli"
-    with ExitStack() as stack:
-        if by_cli:
-            paths = [root] * concurrent
-        else:
-            taken = trees.Trees(root, of)
-            stack.callback(taken.close)
-            paths = taken.take(1)
-        memory = settled.limits.memory
-        held = Limits(settled.limits.trial_timeout, None if memory is None else size_in_bytes(memory))
-        names = () if by_cli else tuple(dict.fromkeys(kind.estimator for kind in candidates.of(searched)))
-        setup = Setup(
-            paths[0], concurrent, () if by_cli else _stages(searched), names,
-            journal.place().parent, log.folder / "workers.log", limits=held, isolation=settled.isolation,
-        )  # fmt: skip
-        pool = stack.enter_context(Pool(setup))  # its imports take longest: they begin first
-        if by_cli:
-            yield bycli.Cli(root, of, sweep.head.id), pool, [Tree(path) for path in paths]
-            return
-        from trialtree.sweep.engine.engine import Engine
-
-        engine = Engine(root, paths[0], of, sweep.head.id)
-        places = [Tree(path) for path in taken.take(concurrent)]
-        for place in places[1:]:
-            engine.configure(place.path)
-        if engine.pipeline.inexact:
-            log.add("note", text=f"DVC itself runs the stages of each trial: {engine.pipeline.inexact}")
-        snapshot.check_data({path: kept.md5 for path, kept in engine.pipeline.sources.items()})
-        yield engine, pool, places
 
 
 def _stages(searched: Space) -> tuple[str, ...]:
@@ -208,29 +237,6 @@ def _notes(sweep: Sweep, options: Options) -> Iterator[str]:
         yield f"uncommitted changes are taken into the trials: {named}"
     if sweep.head.executor == "cli" and options.executor is None:
         yield f"DVC is {sweep.head.dvc} and not {DVC_VERSION}: trials are run by `dvc exp run --temp`, one process each"
-
-
-def _end(
-    log: Journal, sweep: Sweep, settled: SweepParams, publishing: Publishing | None, options: Options, driver: Driver,
-    begun: float,
-) -> int:  # fmt: skip
-    """Say what came of a sweep, and return the exit status."""
-    log.close()
-    seconds = time.monotonic() - begun
-    quiet = options.kind == "json"
-    lines = ending.final(sweep, settled, seconds)
-    if publishing is not None:
-        published = publishing.finish()
-        if published.where:
-            lines.append(f"in MLflow at {published.where}: {published.count} trials; `trialtree ui`")
-        lines += published.notes
-    if options.profile:
-        lines += profiling.lines(sweep, driver.parts, seconds)
-    if not quiet:
-        print("\n".join(lines))
-    if sweep.finished is None:
-        return 130
-    return 0 if sweep.of("done") else 1
 
 
 def _forget(keep: Path) -> None:

@@ -32,6 +32,20 @@ class Slot:
         self.trial, self.steps, self.began = trial, steps, time.monotonic()
         self.work, self.tail, self.decision, self.again, self.parts = None, None, None, False, {}
 
+    def go_on(self, reply: Reply | None) -> Work:
+        """Let the trial go on until it has work to be run.
+
+        Raises:
+            StopIteration: it was made, with what came of it.
+        """
+        assert self.steps is not None  # noqa: S101  # it has a trial
+        return next(self.steps) if reply is None else self.steps.send(reply)
+
+    @property
+    def seconds(self) -> float:
+        """How long the trial has taken."""
+        return round(time.monotonic() - self.began, 4)
+
     def leave(self) -> None:
         """Let go of the trial."""
         if self.steps is not None:

@@ -1,0 +1,112 @@
+"""What is known of a sweep that runs: in the journal first, then here, then told to the sampler and the limits."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from trialtree.sweep.journal import Journal, apply
+from trialtree.sweep.limits import Limits
+from trialtree.sweep.records import Decision, Sweep, Trial
+from trialtree.sweep.section import SweepParams
+from trialtree.sweep.telling import Teller
+
+# Of a trial as it ended, beside what is said of how.
+_KEPT = ("seconds", "metrics", "commit", "model_bytes", "ran", "restored", "curve")
+_CLEARED: Mapping[str, Any] = dict.fromkeys(("objective", "reason", "status", "stage", "decision"))
+
+
+class Ledger:
+    """A sweep, written down."""
+
+    def __init__(self, journal: Journal, sweep: Sweep, section: SweepParams, teller: Teller) -> None:
+        self.journal, self.sweep = journal, sweep
+        self.limits = Limits(section, sweep)
+        self.exhausted = False  # nothing new is left to be asked for
+        self.parts: dict[str, float] = {}  # seconds that went into the driver's own work
+        self._retries = section.limits.retries
+        self._teller = teller
+        self._waiting = deque(trial.number for trial in sweep.of("waiting"))
+
+    def note(self, event: str, **said: Any) -> None:
+        """Write an event down, and only then know it.
+
+        Raises:
+            OSError: the disk is full; then it is not known either.
+        """
+        self.journal.add(event, **said)
+        apply(self.sweep, event, said)
+
+    def next(self) -> Trial | None:
+        """Return the next trial to run; None where there is none now, or never."""
+        if self._waiting:
+            return self.sweep.trials[self._waiting.popleft()]
+        if self.exhausted or self.limits.full() or not self._teller.may_ask():
+            return None
+        number = len(self.sweep.trials)
+        with self.timed("ask"):
+            point, repeats = self._teller.ask(number)
+        if repeats:
+            self.note("repeat", count=repeats)
+        if point is None:
+            self.exhausted = True
+            return None
+        self.note("asked", number=number, values=point.values, raw=point.raw, source=self._teller.source(number))
+        return self.sweep.trials[number]
+
+    def begin(self, trial: Trial) -> None:
+        """Write down that a trial begins."""
+        self.note("began", number=trial.number, attempt=trial.attempt + 1, time=now())
+        trial.curve, trial.decision, trial.commit = [], None, None
+        trial.metrics, trial.model_bytes, trial.ran, trial.restored = {}, None, (), ()
+        trial.name = f"{self.sweep.head.id}-{trial.number:04}"
+        trial.log = f"logs/{trial.number:05}.log"
+
+    def stop(self, trial: Trial, decision: Decision) -> None:
+        """Write down that a policy stops a trial."""
+        self.note("stop", number=trial.number, **asdict(decision))
+
+    def settled(self, trial: Trial) -> set[int] | None:
+        """Return the trials that a trial is compared with by a policy; None for all."""
+        return self._teller.settled(trial.number)
+
+    def end(self, trial: Trial, parts: Mapping[str, float], **how: Any) -> None:
+        """Write down how a trial ended; one that failed is to be run again where that is asked for."""
+        said = {name: getattr(trial, name) for name in _KEPT}
+        said["name"] = trial.name if trial.commit else None
+        said["log"] = trial.log if (self.journal.folder / str(trial.log)).exists() else None
+        said["parts"] = {part: round(seconds, 5) for part, seconds in parts.items()}
+        with self.timed("journal"):
+            self.note("ended", number=trial.number, **{**said, **_CLEARED, **how})
+        again = trial.state == "failed" and trial.attempt <= self._retries
+        if not again:
+            with self.timed("tell"):
+                self._teller.tell(trial)
+            self.limits.take(trial)
+        elif self.limits.over is None:
+            trial.state = "waiting"
+            self._waiting.append(trial.number)
+
+    def over(self) -> str:
+        """Return why a sweep is over that runs nothing any more."""
+        if self.limits.over:
+            return self.limits.over
+        if self.exhausted:
+            return f"the space is exhausted: all of its {len(self.sweep.trials)} points were tried"
+        return f"limits.trials: {len(self.sweep.trials)} trials"
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the time of the block to a part of the driver's own work."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - begun
+
+
+def now() -> int:
+    """Return the time, in milliseconds since 1970."""
+    return int(time.time() * 1000)
