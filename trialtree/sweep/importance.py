@@ -76,7 +76,8 @@ def among(trials: Iterable[Trial], dimensions: Sequence["Dimension"], objective:
 def _good(losses: Sequence[float]) -> int:
     """Return how many trials count as good: a tenth or five, but none of those that are as bad as the worst."""
     wanted = max(_GOOD, math.ceil(_SHARE * len(losses)))
-    better = sum(loss < max(losses) for loss in losses)
+    worst = max(losses)
+    better = sum(loss < worst for loss in losses)
     return min(wanted, better)
 
 
