@@ -62,9 +62,8 @@ def ended(trial: Trial) -> str:
     """Return in words why a trial failed or was stopped."""
     if trial.state == "pruned":
         return trial.decision.text if trial.decision else "stopped early"
-    stage = f"{trial.stage}: " if trial.stage else ""
     reason = " ".join((trial.reason or how(trial.status)).split())
-    return reason if reason.startswith(stage) else stage + reason
+    return reason if not trial.stage or reason.startswith(trial.stage) else f"{trial.stage}: {reason}"
 
 
 def how(status: int | None) -> str:
