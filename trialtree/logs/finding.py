@@ -49,14 +49,14 @@ def find(name: str | None) -> Found:
         RevisionError: there is no such trial.
         LogsError: nothing of it is kept here.
     """
-    if name is not None and (swept := sweeps.find(name)):
+    if name is None:
+        return _latest(Kept())
+    commit = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if commit is None and (swept := sweeps.find(name)):
         name, execution = swept
         if execution is not None:
             return Found(name, None, [Part(execution.stage, cached=False, execution=execution)])
     kept = Kept()
-    if name is None:
-        return _latest(kept)
-    commit = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is not None:
         newer = _newer(kept, name, commit)
         return of_invocation(newer, kept) if newer else _of_commit(name, commit, kept)

@@ -5,6 +5,7 @@ trialtree sweep show [SWEEP] [--out FOLDER] [--json]
 """
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from trialtree.sweep.screen import ending, events, standing, words
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from trialtree.sweep.importance import Importance
 
 _ROWS = 30  # trials that are told one by one
 
@@ -102,29 +105,43 @@ def show(name: str | None, *, out: Path | None = None, as_json: bool = False) ->
     Raises:
         SweepError: there is no such sweep.
     """
+    from trialtree.sweep import importance
     from trialtree.sweep.pictures import drawing
 
     folder = journal.find(name)
     sweep = journal.read(folder)
     goals = standing.recorded(sweep.head.section)
     summary = ending.final(sweep, goals)
-    if as_json:
-        print(json.dumps(events.finite(_all(folder, sweep)), indent=2, ensure_ascii=False))
-    else:
+    if not as_json:
         print("\n".join(summary[: summary.index("")]) + "\n")
         _print(_trials(sweep))
         if len(sweep.trials) > _ROWS:
             print(f"{len(sweep.trials) - _ROWS} more; `trialtree sweep show {sweep.head.id} --json` has them all")
+        sys.stdout.flush()
+    counted = importance.of(sweep, goals.objectives[0])
+    if as_json:
+        print(json.dumps(events.finite(_all(folder, sweep, counted)), indent=2, ensure_ascii=False))
+    drawn: list[Path] = []
     if not as_json or out is not None:
-        drawn = drawing.draw(sweep, out or folder / drawing.FOLDER, summary)
-        if not as_json:
-            print("\n" + "\n".join(map(str, drawn)))
+        drawn = drawing.draw(sweep, out or folder / drawing.FOLDER, summary, counted.shares)
+    if not as_json:
+        print("\n".join(["", *_counted(counted), *map(str, drawn)]))
 
 
-def _all(folder: Path, sweep: Sweep) -> dict[str, Any]:
+def _counted(counted: "Importance") -> Iterator[str]:
+    """Yield how much each param counts, as it is drawn."""
+    names = words.short(key for key, _ in counted.shares)
+    said = ", ".join(f"{names[key]} {100 * share:.0f} %" for key, share in counted.shares)
+    if said:
+        yield f"importance for good trials (PED-ANOVA): {said}" + (f"; {counted.note}" if counted.note else "")
+    elif counted.note:
+        yield counted.note
+
+
+def _all(folder: Path, sweep: Sweep, counted: "Importance") -> dict[str, Any]:
     """Return a sweep with all of its trials, the best first."""
     trials = [{"rank": rank, **events.as_json(trial), "curve": trial.curve} for rank, trial in _ranked(sweep)]
-    return {**_as_json(folder, sweep), "section": sweep.head.section, "all": trials}
+    return {**_as_json(folder, sweep), "section": sweep.head.section, "importance": dict(counted.shares), "all": trials}
 
 
 def _ranked(sweep: Sweep) -> Iterator[tuple[int | None, Trial]]:

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from trialtree.sweep import ranking
 from trialtree.sweep.pictures import study as studies
 from trialtree.sweep.pictures.study import Study
 from trialtree.sweep.ranking import Objective
+from trialtree.sweep.records import Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -92,7 +94,7 @@ def plots(study: Study, goals: Sequence[Objective], importance: Sequence[tuple[s
             coarse = studies.coarse(study.of, _STEPS)
             yield _plot("contour", coarse, goal, place, len(goals), params=names[:_CONTOUR])
     if len(goals) == 1:
-        yield from _curves(study.of)
+        yield from _curves(study.trials, goals[0])
 
 
 def _plot(kind: Kind, of: "optuna.Study", goal: Objective, place: int, count: int, **options: Any) -> Plot:
@@ -110,12 +112,9 @@ def _target(place: int) -> Callable[[Any], float]:
 
 def _ordered(study: Study, importance: Sequence[tuple[str, float]]) -> list[str]:
     """Return the names of the params that trials which are done have, the most important first."""
-    import optuna
-
-    there = {name for trial in study.of.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-             for name in trial.params}  # fmt: skip
-    first = [study.names[key] for key, _ in importance if key in study.names]
-    return [name for name in dict.fromkeys([*first, *study.names.values()]) if name in there]
+    there = {key for trial in study.trials if trial.state == "done" for key in trial.values}
+    keys = dict.fromkeys([*(key for key, _ in importance if key in study.names), *study.names])
+    return [study.names[key] for key in keys if key in there]
 
 
 def _known(shares: Mapping[str, float]) -> Any:
@@ -129,21 +128,17 @@ def _known(shares: Mapping[str, float]) -> Any:
     return Known()
 
 
-def _curves(of: "optuna.Study") -> Iterator[Plot]:
+def _curves(trials: Sequence[Trial], goal: Objective) -> Iterator[Plot]:
     """Yield the plot of the curves of trials: the best, and others evenly."""
-    from optuna.trial import TrialState
-
-    trials = [trial for trial in of.get_trials(deepcopy=False) if len(trial.intermediate_values) > 1]
-    if not trials:
+    curved = [trial for trial in trials if len(trial.curve) > 1 and trial.state in ("done", "pruned")]
+    if not curved:
         return
-    sign = -1 if of.direction.name == "MAXIMIZE" else 1
-    best = sorted((t for t in trials if t.state == TrialState.COMPLETE), key=lambda t: sign * t.value)[: _CURVES // 3]
-    chosen = {trial.number for trial in best}
-    others = [trial.number for trial in trials if trial.number not in chosen]
-    room = _CURVES - len(chosen)
-    chosen |= {others[place * len(others) // room] for place in range(room)} if len(others) > room else set(others)
-    title = "Curves" if len(chosen) == len(trials) else f"Curves: {len(chosen)} of {len(trials):,} trials"
-    yield Plot("curves", "curves", title, studies.some(of, chosen), more=sign < 0)
+    first = ranking.ranked(curved, [goal])[: _CURVES // 3]
+    others = [trial for trial in curved if trial not in first]
+    room = min(_CURVES - len(first), len(others))
+    chosen = [*first, *(others[place * len(others) // room] for place in range(room))]
+    title = "Curves" if len(chosen) == len(curved) else f"Curves: {len(chosen)} of {len(curved):,} trials"
+    yield Plot("curves", "curves", title, studies.curves(chosen, goal.goal), more=goal.goal == "maximize")
 
 
 def shaded(plot: Plot) -> tuple[float, float]:

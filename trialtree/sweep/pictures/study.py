@@ -14,7 +14,6 @@ from trialtree.sweep.screen import words
 if TYPE_CHECKING:
     import optuna
 
-NUMBER = "number"  # attribute: the number of the trial in its sweep
 _EXPONENTIAL = ("loguniform", "qloguniform", "lognormal", "qlognormal")
 _LONGEST = 22  # characters of a label
 _WIDE = 50  # largest to smallest of numbers to choose from, above which their scale is logarithmic
@@ -35,6 +34,7 @@ class Study:
 
     of: "optuna.Study"
     names: dict[str, str]  # short names of the params with more than one value, by key
+    trials: Sequence[Trial]
 
 
 def read(sweep: Sweep, goals: Sequence[Objective]) -> Study:
@@ -47,12 +47,28 @@ def read(sweep: Sweep, goals: Sequence[Objective]) -> Study:
     names = {key: _cut(name) for key, name in words.short(axes).items()}
     if len(set(names.values())) < len(names):
         names = {key: f"{_cut(name, _LONGEST - 4)} ({place})" for place, (key, name) in enumerate(names.items())}
+    frozen = [made for trial in trials if (made := _frozen(trial, axes, names))]
+    study = _made([goal.goal for goal in goals], frozen)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        study = optuna.create_study(directions=[goal.goal for goal in goals])
         study.set_metric_names([goal.metric for goal in goals])
-        study.add_trials([frozen for trial in trials if (frozen := _frozen(trial, axes, names, len(goals)))])
-    return Study(study, names)
+    return Study(study, names, trials)
+
+
+def curves(trials: Sequence[Trial], goal: str) -> "optuna.Study":
+    """Return the study of some trials' curves, without params: Optuna copies all that a study has, again and again."""
+    return _made([goal], [made for trial in trials if (made := _frozen(trial, {}, {}, curve=True))])
+
+
+def _made(directions: Sequence[Any], trials: Sequence[Any]) -> "optuna.Study":
+    """Return a study with these trials."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(directions=directions)
+        study.add_trials(trials)
+    return study
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _frozen(trial: Trial, axes: Mapping[str, _Axis], names: Mapping[str, str], goals: int) -> Any:
+def _frozen(trial: Trial, axes: Mapping[str, _Axis], names: Mapping[str, str], *, curve: bool = False) -> Any:
     """Return a trial as Optuna has it; None of one that has not ended."""
     import optuna
 
@@ -129,8 +145,7 @@ def _frozen(trial: Trial, axes: Mapping[str, _Axis], names: Mapping[str, str], g
         values=[*(trial.objective or ())] if trial.state == "done" else None,
         params={names[key]: axis.value(trial.values[key]) for key, axis in here.items()},
         distributions={names[key]: axis.distribution for key, axis in here.items()},
-        intermediate_values=dict(trial.curve) if goals == 1 else {},
-        user_attrs={NUMBER: trial.number},
+        intermediate_values=dict(trial.curve) if curve else {},
     )
 
 
@@ -155,33 +170,18 @@ def _with_log(options: Any) -> bool:
 
 def coarse(of: "optuna.Study", steps: int) -> "optuna.Study":
     """Return a study whose numbers lie on a grid of so many steps, for a contour that is drawn in a second."""
-    snapped = (
-        ({name: _snapped(trial.params[name], on, steps) for name, on in trial.distributions.items()}, trial)
-        for trial in of.trials
-    )
-    return _copy(of, snapped)
-
-
-def some(of: "optuna.Study", numbers: set[int]) -> "optuna.Study":
-    """Return a study with the trials of these places only."""
-    return _copy(of, ((trial.params, trial) for trial in of.trials if trial.number in numbers))
-
-
-def _copy(of: "optuna.Study", trials: Iterable[tuple[dict[str, Any], Any]]) -> "optuna.Study":
-    """Return a study with trials that have other params."""
     import optuna
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        study = optuna.create_study(directions=of.directions)
-        study.add_trials([
-            optuna.trial.create_trial(
-                state=trial.state, values=trial.values, params=params, distributions=trial.distributions,
-                intermediate_values=trial.intermediate_values, user_attrs=trial.user_attrs,
-            )
-            for params, trial in trials
-        ])  # fmt: skip
-    return study
+    trials = [
+        optuna.trial.create_trial(
+            state=trial.state,
+            values=trial.values,
+            params={name: _snapped(trial.params[name], on, steps) for name, on in trial.distributions.items()},
+            distributions=trial.distributions,
+        )
+        for trial in of.get_trials(deepcopy=False)
+    ]
+    return _made(of.directions, trials)
 
 
 def _snapped(value: Any, on: Any, steps: int) -> Any:

@@ -7,6 +7,7 @@ table.py     a live table
 lines.py     plain lines
 events.py    JSON
 ending.py    the lines at the end: `final`
+influence.py how much each param counts
 standing.py  which trial goes before which
 words.py     values, params and times in words
 """

@@ -1,36 +1,40 @@
 """What a sweep says at its end, and `trialtree sweep show` of one that has ended."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from trialtree.sweep.ranking import Best
 from trialtree.sweep.records import ENDED, Sweep, Trial
 from trialtree.sweep.screen import standing, words
+from trialtree.sweep.screen.influence import influence
 from trialtree.sweep.screen.standing import Goals
 
-_FAILURES = 5  # that are told one by one
+_REASONS = 5  # of failures that are told one by one
+_TOLD = 0.05  # share of a param that is worth a line
+_SHARES = 5  # params in it
 _FRONT = 10  # trials of a Pareto front that are told
 _EQUAL = 8  # trials of the same objective that are named
 
 
-def final(
-    sweep: Sweep, goals: Goals, seconds: float | None = None, importance: Sequence[tuple[str, float]] = ()
-) -> list[str]:
-    """Return the lines at the end of a sweep.
+def final(sweep: Sweep, goals: Goals, seconds: float | None = None) -> list[str]:
+    """Return the lines at the end of a sweep: what came of it, an empty one, and what may come next.
 
     Args:
         sweep: as it ended.
         goals: its section, or what its journal says of it.
         seconds: that it took; None leaves the rate out.
-        importance: how much each param of the space counts, the most important first, as shares of 1.
     """
     best = standing.best(sweep, goals)
-    lines = list(_best(sweep, best, goals)) if best else ["no trial is done"]
-    if importance:
-        lines.append("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in importance))
-    lines.append(counts(sweep, seconds))
-    lines += _failures(sweep)
-    lines.append(why(sweep))
-    return lines + list(_next(sweep, best))
+    lines = [*_best(sweep, best, goals), *_influence(sweep, goals)] if best else ["no trial is done"]
+    return [*lines, counts(sweep, seconds), *_failures(sweep), why(sweep), "", *_next(sweep, best)]
+
+
+def _influence(sweep: Sweep, goals: Goals) -> Iterator[str]:
+    """Yield how much the params count, where that can be told."""
+    shares = influence(sweep.of("done"))
+    if any(share >= _TOLD for _, share in shares):
+        names = words.short(key for key, _ in shares)
+        said = ", ".join(f"{names[key]} {100 * share:.0f} %" for key, share in shares[:_SHARES])
+        yield f"importance: {said} (of the ranking by {goals.objectives[0].metric}, each alone)"
 
 
 def _best(sweep: Sweep, best: Best, goals: Goals) -> Iterator[str]:
@@ -64,14 +68,19 @@ def counts(sweep: Sweep, seconds: float | None = None) -> str:
 
 
 def _failures(sweep: Sweep) -> Iterator[str]:
-    """Yield why trials failed, and where their logs are."""
-    failed = sweep.of("failed")
-    for trial in failed[:_FAILURES]:
-        log = f"; `trialtree logs {sweep.head.id}/{trial.number}`" if trial.log else ""
-        yield f"trial {trial.number} failed: {words.ended(trial)}{log}"
-    if len(failed) > _FAILURES:
-        yield f"and {len(failed) - _FAILURES} more failed; `trialtree sweep show {sweep.head.id}` lists them"
-    if failed:
+    """Yield why trials failed, each reason once, and where their logs are."""
+    reasons: dict[str, list[Trial]] = {}
+    for trial in sweep.of("failed"):
+        reasons.setdefault(words.ended(trial), []).append(trial)
+    for reason, trials in [*reasons.items()][:_REASONS]:
+        first = trials[0].number
+        which = f"trial {first} failed" if len(trials) == 1 else f"{len(trials)} trials failed, the first {first}"
+        log = f"; `trialtree logs {sweep.head.id}/{first}`" if trials[0].log else ""
+        yield f"{which}: {reason}{log}"
+    if len(reasons) > _REASONS:
+        others = sum(len(trials) for trials in [*reasons.values()][_REASONS:])
+        yield f"and {others} more failed; `trialtree sweep show {sweep.head.id}` lists them"
+    if reasons:
         yield f"`trialtree sweep --rerun-failed {sweep.head.id}` tries them again"
 
 
@@ -85,7 +94,6 @@ def why(sweep: Sweep) -> str:
 
 def _next(sweep: Sweep, best: Best | None) -> Iterator[str]:
     """Yield the commands that may come next."""
-    yield ""
     commands = {f"trialtree sweep show {sweep.head.id}": "all trials, and pictures"}
     if best is not None:
         commands = {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _EVERY = 0.25  # seconds between two frames
-_LAST = 8  # trials that ended
+_LAST = 20  # trials that ended
 _COLORS = {"done": "green", "pruned": "yellow", "failed": "red", "running": "cyan", "waiting": "dim"}
 
 Part = tuple[str, str]  # text and its style
