@@ -126,15 +126,17 @@ def test_trials_of_one_server_are_byte_for_byte_those_of_processes_of_their_own(
     ran: Repo, pooled: Callable[..., Pooled]
 ) -> None:
     warm = pooled(ran, stages=["train", "evaluate"], estimators=[each["train.estimator"] for each in OTHERS])
+    servers = set()
     for params in [*OTHERS, OTHERS[0]]:
         ran.params(params)
         for stage in ("train", "evaluate"):
             assert warm.run(warm.job(f"python -m stages.{stage}")).end == "done"
+        servers |= {process.pid for process in warm.processes()}
         ours = hashes(ran.path, "models", "reports")
         for stage in ("train", "evaluate"):
             ran.stage(stage)
         assert ours == hashes(ran.path, "models", "reports")
-    assert len({p.pid for p in warm.processes()}) == 2  # the importer and the one server
+    assert len(servers) == 2  # the importer and the one server
 
 
 def test_what_a_stage_prints_is_in_its_log_and_nowhere_else(
@@ -168,7 +170,6 @@ ENDS = [
     "raise ValueError('no')",
     "raise KeyboardInterrupt",
     "from stages.errors import UserError\nraise UserError('params.yaml: train: no')",
-    "import threading\nthreading.Thread(target=lambda: print('late')).start()",
     "os._exit(0)",
     "os._exit(7)",
     "if os.fork() == 0:\n    os._exit(5)\nos.wait()",
@@ -440,6 +441,24 @@ def test_what_a_job_leaves_running_is_ended_before_the_next_one(repo: Repo, pool
     left = int(some.printed(some.main("print(subprocess.Popen(['sleep', '1000']).pid)")))
     assert some.run(some.main("pass", "next")).end == "done"
     assert gone(left)
+
+
+THREADS = [
+    "threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()",
+    "threading.Thread(target=lambda: print('late')).start()",
+    "command.pool = ThreadPoolExecutor()\ncommand.pool.submit(print, 'late')",
+]
+
+
+@pytest.mark.parametrize("leaving", THREADS)
+def test_a_thread_that_a_job_leaves_is_not_found_by_the_next_one(
+    leaving: str, repo: Repo, pooled: Callable[..., Pooled]
+) -> None:
+    some = pooled(repo)
+    imports = "import threading\nfrom concurrent.futures import ThreadPoolExecutor\nprint(os.getpid())\n"
+    pid, *late = some.printed(some.main(imports + leaving)).split()
+    assert late == (["late"] if "late" in leaving else [])
+    assert some.printed(some.main(imports)) != f"{pid}\n"
 
 
 def test_modules_are_imported_anew_where_the_code_is_another(repo: Repo, pooled: Callable[..., Pooled]) -> None:

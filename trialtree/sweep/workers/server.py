@@ -17,6 +17,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -128,6 +129,8 @@ def _new(known: int, tree: str) -> list[str]:
 
 def _left() -> str | None:
     """Return what a stage has left behind that the next must not find."""
+    if threading.active_count() > 1 or not threading.main_thread().is_alive():  # or it was waited for
+        return "a thread"
     if not hasattr(os, "waitid"):
         return None
     try:

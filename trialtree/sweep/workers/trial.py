@@ -47,9 +47,8 @@ def _module(job: Mapping[str, Any], stages: Stages) -> int:
         status = _status(left)
     except BaseException:  # what ends a process ends the job
         traceback.print_exc()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()  # as Python does before it leaves
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for them, as Python does before it leaves
     try:
         sys.stdout.flush()
         sys.stderr.flush()
