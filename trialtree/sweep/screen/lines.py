@@ -1,6 +1,5 @@
 """Plain lines for a log: every ten seconds, at each new best and the first failures."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ class Lines:
     def __init__(self, sweep: Sweep, tally: Tally, title: str, stream: Any = None) -> None:
         self._output = Output(stream)
         self._tally = tally
-        self._said = time.monotonic()
+        self._said = tally.clock()
         self._failures = 0
         self._sweep = sweep
         there = tally.take(sweep)
@@ -31,8 +30,8 @@ class Lines:
         """Tell what has ended since."""
         self._sweep = sweep
         self._tell(self._tally.take(sweep))
-        if time.monotonic() - self._said >= _EVERY:
-            self._said = time.monotonic()
+        if self._tally.clock() - self._said >= _EVERY:
+            self._said = self._tally.clock()
             self._output.line(self._so_far(len(running)))
 
     def note(self, line: str) -> None:

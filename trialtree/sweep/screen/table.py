@@ -1,6 +1,5 @@
 """The live table on a terminal: as many lines as it has, as wide as it is, drawn at most four times a second."""
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -36,14 +35,14 @@ class Table:
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._tally = tally
         self._last: deque[Trial] = deque(maxlen=_LAST)
-        self._next = 0.0
+        self._next = tally.clock()
         self._width = self._console.width
         self._sweep, self._running = sweep, list[Slot]()
         self._last.extend(tally.take(sweep)[-_LAST:])
 
     def update(self, sweep: Sweep, running: Sequence[Slot]) -> None:
         """Draw, if it is time."""
-        if (now := time.monotonic()) < self._next or self._output.gone:
+        if (now := self._tally.clock()) < self._next or self._output.gone:
             return
         self._next = now + _EVERY
         self._sweep, self._running = sweep, list(running)
@@ -109,9 +108,9 @@ class Table:
         counts: list[Part] = []
         for state, count in (("running", len(self._running)), *((state, tally.counts[state]) for state in ENDED)):
             if count or state == "done":
-                counts += [(f"{state} ", ""), (f"{count:,}", _COLORS[state]), ("   ", "")]
+                counts += [("   " if counts else "", ""), (f"{state} ", ""), (f"{count:,}", _COLORS[state])]
         if self._sweep.repeats:
-            counts.append((f"repeats {self._sweep.repeats:,}", "dim"))
+            counts.append((f"   repeats {self._sweep.repeats:,}", "dim"))
         return [[(f"sweep {self._sweep.head.id}", "bold"), ("   " + ", ".join(said), "")], counts, []]
 
     def _best(self, width: int) -> list[Line]:
@@ -127,7 +126,7 @@ class Table:
 
     def _slot(self, slot: Slot, width: int) -> Line:
         """Return the line of a trial that runs."""
-        seconds = f"{time.monotonic() - slot.since:.1f} s"
+        seconds = f"{self._tally.clock() - slot.since:.1f} s"
         said = f"{slot.stage or '':9} {seconds:>8}"
         last = f"  {words.number(slot.last[1])} at {slot.last[0]}" if slot.last else ""
         trial = self._sweep.trials.get(slot.number)
@@ -183,6 +182,9 @@ class _Tolerant:
     def write(self, text: str) -> int:
         self._output.write(text)
         return len(text)
+
+    def flush(self) -> None:
+        self._output.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._output.stream, name)
