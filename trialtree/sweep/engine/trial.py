@@ -244,10 +244,14 @@ class Making:
         place = self._of.cache.place(of.md5)
         return place.read_bytes() if place.exists() else self._of.saver.blob(path) or b""
 
+    def message(self, digest: str) -> str:
+        """Return the message of the commit; `digest` is DVC's hash of the stages."""
+        return saving.message(digest, self._of.sweep, self._number)
+
     def _commit(self, files: Mapping[str, bytes | None], digest: str) -> None:
         """Commit these files, and where any other may have changed all that did, as DVC does."""
         of, tree = self._of, self._tree
-        said = saving.message(digest, of.sweep, self._number)
+        said = self.message(digest)
         if not self._loose:
             self._made.commit, self._seconds = of.saver.commit(files, said)
             return
