@@ -16,8 +16,8 @@ from typing import Any, TextIO
 
 import pytest
 
-from tests import sweeping
-from tests.sweeping import SECTION, C, done, failed, pruned
+from tests import journals
+from tests.journals import SECTION, C, done, failed, pruned
 from trialtree.sweep import screen
 from trialtree.sweep.records import Sweep, Trial
 from trialtree.sweep.screen import Slot, ending, standing
@@ -81,7 +81,7 @@ def terminal(columns: int, rows: int, encoding: str = "utf-8") -> Iterator[tuple
 
 
 def test_the_table_says_how_far_it_is_what_is_best_what_runs_and_what_has_ended() -> None:
-    clock, sweep = Clock(), sweeping.sweep([])
+    clock, sweep = Clock(), journals.sweep([])
     table = Table(sweep, tally(clock), io.StringIO())
     clock.now += 2
     end(sweep, done(0, 0.95), failed(1, "train: ValueError: bad\nC"), pruned(2), done(3, 0.97, seconds=1.25))
@@ -106,7 +106,7 @@ def test_the_table_says_how_far_it_is_what_is_best_what_runs_and_what_has_ended(
 
 
 def test_the_table_keeps_to_a_small_screen() -> None:
-    clock, sweep = Clock(), sweeping.sweep([])
+    clock, sweep = Clock(), journals.sweep([])
     table = Table(sweep, tally(clock, None), io.StringIO())
     end(sweep, *(done(number, 0.9, values={C: 1.0, "fetch.source": "x" * 90}) for number in range(9)))
     clock.now += 1
@@ -128,7 +128,7 @@ def test_the_table_keeps_to_a_small_screen() -> None:
 
 
 def test_a_terminal_is_drawn_four_times_a_second_and_left_with_the_last_state() -> None:
-    clock, sweep = Clock(), sweeping.sweep([])
+    clock, sweep = Clock(), journals.sweep([])
     with terminal(60, 20) as (stream, seen):
         table = Table(sweep, tally(clock), stream)
         for number in range(12):
@@ -147,7 +147,7 @@ def test_a_terminal_is_drawn_four_times_a_second_and_left_with_the_last_state() 
 
 
 def test_a_terminal_that_goes_away_or_knows_few_letters_costs_the_sweep_nothing() -> None:
-    clock, sweep = Clock(), sweeping.sweep([])
+    clock, sweep = Clock(), journals.sweep([])
     with terminal(60, 20, "ascii") as (stream, seen):
         table = Table(sweep, tally(clock), stream)
         end(sweep, done(0, 0.9, values={"fetch.source": "Äpfel\x1b[2J.csv"}))
@@ -161,7 +161,7 @@ def test_a_terminal_that_goes_away_or_knows_few_letters_costs_the_sweep_nothing(
 
 
 def test_lines_tell_each_new_best_the_first_failures_and_every_ten_seconds_how_far_it_is() -> None:
-    clock, sweep, stream = Clock(), sweeping.sweep([]), io.StringIO()
+    clock, sweep, stream = Clock(), journals.sweep([]), io.StringIO()
     lines = Lines(sweep, tally(clock), "sweep iris-k3f9: random", stream)
     end(sweep, done(0, 0.5), done(1, 0.75), done(2, 0.25))
     lines.update(sweep, [])
@@ -189,7 +189,7 @@ def test_lines_tell_each_new_best_the_first_failures_and_every_ten_seconds_how_f
 
 
 def test_a_sweep_that_goes_on_counts_what_was_there_and_not_in_its_rate() -> None:
-    clock, sweep, stream = Clock(), sweeping.sweep([done(0, 0.5), done(1, 0.75)]), io.StringIO()
+    clock, sweep, stream = Clock(), journals.sweep([done(0, 0.5), done(1, 0.75)]), io.StringIO()
     known = tally(clock)
     lines = Lines(sweep, known, "sweep iris-k3f9", stream)
     clock.now += 4
@@ -207,7 +207,7 @@ def test_the_time_left_is_at_most_that_of_the_timeout() -> None:
 
 
 def test_a_trial_that_is_tried_again_is_counted_once_and_told_twice() -> None:
-    clock, sweep, stream = Clock(), sweeping.sweep([]), io.StringIO()
+    clock, sweep, stream = Clock(), journals.sweep([]), io.StringIO()
     known = tally(clock)
     events = Events(sweep, known, stream)
     end(sweep, failed(0), done(1, 0.5))
@@ -229,7 +229,7 @@ def test_a_trial_that_is_tried_again_is_counted_once_and_told_twice() -> None:
 
 
 def test_events_are_json_whatever_a_trial_holds() -> None:
-    clock, sweep, stream = Clock(), sweeping.sweep([]), io.StringIO()
+    clock, sweep, stream = Clock(), journals.sweep([]), io.StringIO()
     events = Events(sweep, tally(clock), stream)
     end(sweep, done(0, 0.5, metrics={"cv.accuracy": 0.5, "cv.loss": math.nan}, values={"fetch.source": "ä"}))
     clock.now += 0.5
@@ -261,7 +261,7 @@ def test_events_are_json_whatever_a_trial_holds() -> None:
 
 @pytest.mark.parametrize("kind", [Events, Lines])
 def test_who_reads_may_go_away(kind: type, tmp_path: Any) -> None:
-    sweep = sweeping.sweep([])
+    sweep = journals.sweep([])
     known = tally(Clock())
     ends = os.pipe()
     os.close(ends[0])
@@ -279,7 +279,7 @@ def test_what_is_no_terminal_gets_lines_unless_something_else_is_asked_for(
     kind: screen.Kind, made: type, capsys: pytest.CaptureFixture[str]
 ) -> None:
     section = SweepParams.model_validate(SECTION)
-    assert isinstance(screen.make(kind, sweeping.sweep([]), section, 12, 4), made)
+    assert isinstance(screen.make(kind, journals.sweep([]), section, 12, 4), made)
     if made is Lines:
         said = "sweep iris-k3f9: random, 12 trials, 4 at once, cv.accuracy (maximize)\n"
         assert capsys.readouterr().out == said
@@ -297,7 +297,7 @@ def test_a_sweep_without_a_terminal_imports_no_rich() -> None:
 
 
 def test_the_end_tells_the_best_why_and_what_may_come_next() -> None:
-    sweep = sweeping.sweep(
+    sweep = journals.sweep(
         [done(0, 0.75, model_bytes=900), done(1, 0.95, model_bytes=700), done(2, 0.95, model_bytes=800), pruned(3),
          failed(4), failed(5), failed(6, "killed by SIGKILL", log=None)],
         finished="limits.trials: 7 trials", repeats=1,
@@ -325,14 +325,14 @@ def test_the_end_tells_the_best_why_and_what_may_come_next() -> None:
      (None, "not finished: its driver was killed; `trialtree sweep --resume iris-k3f9` goes on")],
 )  # fmt: skip
 def test_the_end_of_a_sweep_that_can_go_on_says_how(left: str | None, said: str) -> None:
-    assert ending.final(sweeping.sweep([], interrupted=left), GOALS) == [
+    assert ending.final(journals.sweep([], interrupted=left), GOALS) == [
         "no trial is done", "0 trials", said, "", "trialtree sweep show iris-k3f9  # all trials, and pictures",
     ]  # fmt: skip
 
 
 def test_the_end_of_several_goals_lists_the_front() -> None:
     objective = [{"metric": "cv.accuracy", "goal": "maximize"}, {"metric": "cv.seconds", "goal": "minimize"}]
-    sweep = sweeping.sweep([done(0, 0.75, 2.0), done(1, 0.95, 4.0), done(2, 0.5, 3.0)], finished="done")
+    sweep = journals.sweep([done(0, 0.75, 2.0), done(1, 0.95, 4.0), done(2, 0.5, 3.0)], finished="done")
     assert ending.final(sweep, standing.recorded({"objective": objective}))[:4] == [
         "best is trial 1: cv.accuracy 0.95, cv.seconds 4",
         "2 trials are on the Pareto front; the best of them is that with the highest cv.accuracy, then the lowest "
