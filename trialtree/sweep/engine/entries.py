@@ -19,7 +19,7 @@ from trialtree.sweep.engine.pipeline import Stage
 Entry = dict[str, Any]
 
 _HEAD = "schema: '2.0'\nstages:\n"
-_PLAIN = re.compile(r"[A-Za-z_./][\w./-]*[\w]|\.")
+_PLAIN = re.compile(r"(?!(?:no|yes|on|off|true|false|null|y|n)$)[A-Za-z_][\w./-]*", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _NUMBER = re.compile(r"\d+(e\d+)?")  # which YAML would read as a number
 
@@ -117,19 +117,17 @@ def text(made: Entry, indent: int = 0) -> str:
 @lru_cache(4096)
 def _item_text(item: tuple[tuple[str, Any], ...], before: str) -> str:
     """Return the lines of a dependency or output."""
-    lines = [f"{before}  {key}: {_scalar(value)}\n" for key, value in item]
+    if not all(isinstance(value, int) or _is_plain(value) for _, value in item):
+        return _ruamel(json.dumps({"a": [dict(item)]}), len(before)).partition("\n")[2]
+    lines = [f"{before}  {key}: {value}\n" for key, value in item]
     return f"{before}- {lines[0][len(before) + 2 :]}{''.join(lines[1:])}"
 
 
-def _scalar(value: Any) -> str:
-    """Return a scalar as YAML."""
-    if isinstance(value, int):
-        return str(value)
-    if _HEX.fullmatch(value) and not _NUMBER.fullmatch(value):
-        return str(value)
-    if _PLAIN.fullmatch(value) and len(value) < 60:
-        return str(value)
-    return _ruamel(json.dumps({"a": value}), 0).strip()[3:]
+def _is_plain(value: str) -> bool:
+    """Say whether YAML has a text as it is: hashes that are no numbers, short paths."""
+    if _HEX.fullmatch(value):
+        return not _NUMBER.fullmatch(value)
+    return len(value) < 60 and _PLAIN.fullmatch(value) is not None
 
 
 @lru_cache(4096)

@@ -60,22 +60,23 @@ class ParamsFile:
             if template.compared >= _COMPARED:
                 return quick, content
             template.compared += 1
-            slow = self._slow(content)
+            slow = self._slow(values)
             if slow != quick:
                 template.parts = None
             return slow, content
         if template.compared == 0:
             template.compared = 1
             template.parts = self._marked(values)
-        return self._slow(content), content
+        return self._slow(values), content
 
-    def _slow(self, content: Mapping[str, Any]) -> str:
-        """Return a content as DVC writes it into the file."""
-        from dvc.utils.collections import merge_dicts, remove_missing_keys
+    def _slow(self, values: Mapping[str, Any]) -> str:
+        """Return the text with values as DVC writes it."""
+        from dvc.utils.collections import merge_dicts, remove_missing_keys, to_omegaconf
         from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
         original = parse_yaml_for_update(self.text, str(params.PATH))
-        merge_dicts(original, deepcopy(dict(content)))
+        content = with_values(to_omegaconf(original), values)
+        merge_dicts(original, content)
         remove_missing_keys(original, content)
         return str(dumps_yaml(original))
 
@@ -83,7 +84,7 @@ class ParamsFile:
         """Return the text with marks as values, cut at them; None where a mark is not the end of its line."""
         keys = sorted(values)
         marks = {key: _MARK.format(number, len(keys)) for number, key in enumerate(keys)}
-        text = self._slow(with_values(self._content, marks))
+        text = self._slow(marks)
         parts = []
         for key in sorted(keys, key=lambda key: text.find(f" {marks[key]}\n")):
             before, mark, text = text.partition(f" {marks[key]}\n")
@@ -149,13 +150,10 @@ def _drop_hyperparameters(content: dict[str, Any], values: Mapping[str, Any]) ->
     """Take out the hyperparameters that are not set anew."""
     train = content.get("train")
     old = train.get("hyperparameters") if isinstance(train, dict) else None
-    if not isinstance(old, dict):
-        return
-    kept = {key.removeprefix(f"{HYPERPARAMETERS}.") for key in values if key.startswith(f"{HYPERPARAMETERS}.")}
-    for name in [name for name in old if name not in {key.partition(".")[0] for key in kept}]:
-        del old[name]
-    if isinstance(train, dict) and not old and not kept and HYPERPARAMETERS not in values:
-        del train["hyperparameters"]
+    if isinstance(old, dict):
+        new = {key.split(".")[2] for key in values if key.startswith(f"{HYPERPARAMETERS}.")}
+        for name in [name for name in old if name not in new]:
+            del old[name]
 
 
 def overrides(content: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
