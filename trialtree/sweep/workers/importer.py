@@ -12,7 +12,7 @@ and says
 
     ready     seconds: all is imported
     refused   number, reason: no process could be forked
-    ended     number, status, cpu, peak: of a server; of a signal its number below 0
+    ended     number, status: of a server; of a signal its number below 0
 
 It ends when the driver's end of the socket is closed, and no server outlives
 it. To compute before a fork would break what is forked: OpenMP's and DuckDB's
@@ -104,18 +104,14 @@ class Importer:
         """Ask for the status of what has ended; what a server left behind is asked for too, and ended with it."""
         while True:
             try:
-                pid, status, used = os.wait4(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
             if pid in self._servers:
                 processes.end(pid)
-                peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-                self._say(
-                    "ended", number=self._servers.pop(pid), status=os.waitstatus_to_exitcode(status),
-                    cpu=used.ru_utime + used.ru_stime, peak=peak,
-                )  # fmt: skip
+                self._say("ended", number=self._servers.pop(pid), status=os.waitstatus_to_exitcode(status))
 
     def _say(self, what: str, **more: Any) -> None:
         """Tell the driver; whether it is gone is seen when it is listened to."""

@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -60,6 +60,23 @@ class Finished:
     cpu: float = 0.0  # seconds, user and system, of the server and of what the stage started and waited for
     peak: int = 0  # bytes: largest resident size of the server meanwhile
     imported: tuple[str, ...] = ()  # modules that were imported for it, and will not be for those after it
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a pool is for."""
+
+    root: Path  # whose stages/ the importer imports: a tree with the code that the trials have
+    slots: int  # trials at once
+    stages: Sequence[str]  # modules of stages/ that will run, as train and evaluate
+    estimators: Sequence[str]  # dotted names, of all that the space may choose
+    folder: Path  # .dvc/tmp/trialtree, where what imports were needed is kept
+    log: Path  # of the importer itself; of a stage only what it prints outside of its job
+    code: str | None = None  # digest of root's stages/, see `Job`
+    environment: Mapping[str, str] | None = None  # that stages find; None: this process's own
+    limits: Limits = field(default_factory=Limits)
+    isolation: Literal["warm", "trial"] = "warm"  # trial: a server for each trial, that has run no other
+    recycle_after: int = 200  # jobs of one server
 
 
 def told(status: int) -> str:

@@ -9,49 +9,20 @@ Nothing here blocks but `poll`. `fileno` becomes readable when `poll` has
 something to do, and `due` says when it wants to be called in any case.
 """
 
-import os
 import selectors
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Self
 
-import trialtree
-from trialtree.sweep.workers import jobs, processes, shares, shells
-from trialtree.sweep.workers.jobs import End, Finished, Job, Limits, PoolError
-from trialtree.sweep.workers.learning import Learned
+from trialtree.sweep.workers import processes, shares, shells
+from trialtree.sweep.workers.jobs import End, Finished, Job, Limits, PoolError, Setup
+from trialtree.sweep.workers.parent import Parent
 from trialtree.sweep.workers.slots import Slot
-from trialtree.sweep.workers.wire import Wire
 
 __all__ = ["Finished", "Job", "Limits", "Pool", "PoolError", "Setup"]
 
 _LOOK = 0.2  # seconds between looks at the memory of what runs, where it is limited
-_STARTS = 2  # of the importer
-_PATIENCE = 0.1  # seconds that the importer has to leave
-_HOME = Path(trialtree.__file__).parents[1]  # from which the importer is to import this package, and no other
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a pool is for."""
-
-    root: Path  # whose stages/ the importer imports: a tree with the code that the trials have
-    slots: int  # trials at once
-    stages: Sequence[str]  # modules of stages/ that will run, as train and evaluate
-    estimators: Sequence[str]  # dotted names, of all that the space may choose
-    folder: Path  # .dvc/tmp/trialtree, where what imports were needed is kept
-    log: Path  # of the importer itself; of a stage only what it prints outside of its job
-    code: str | None = None  # digest of root's stages/, see `Job`
-    environment: Mapping[str, str] | None = None  # that stages find; None: this process's own
-    limits: Limits = field(default_factory=Limits)
-    isolation: Literal["warm", "trial"] = "warm"  # trial: a server for each trial, that has run no other
-    recycle_after: int = 200  # jobs of one server
 
 
 class Pool:
@@ -59,15 +30,9 @@ class Pool:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.ready = False  # all is imported
-        self.import_seconds: float | None = None  # that the importer took
-        self.learned = Learned(setup.folder, setup.root, setup.stages, setup.estimators)
         self._slots = [Slot(n, shares.of_slot(n, setup.slots, setup.estimators)) for n in range(setup.slots)]
         self._selector = selectors.DefaultSelector()
-        self._importer: subprocess.Popen[bytes] | None = None
-        self._control: Wire | None = None
-        self._taught: set[str] = set()  # modules that this importer has
-        self._starts = self._orders = 0
+        self._importer = Parent(setup, self._selector)
         self._finished: list[Finished] = []
         self._looked = 0.0
 
@@ -84,27 +49,19 @@ class Pool:
         Raises:
             PoolError: no process can be started.
         """
-        setup, self._starts = self.setup, self._starts + 1
-        own, other = socket.socketpair()
-        command = [sys.executable, "-m", "trialtree.sweep.workers.importer", str(other.fileno())]
-        given = os.environ if setup.environment is None else setup.environment
-        with other, setup.log.open("ab") as log:
-            try:
-                self._importer = subprocess.Popen(
-                    command, cwd=_HOME, env=shares.environment(given, setup.slots), stdin=subprocess.DEVNULL,
-                    stdout=log, stderr=log, pass_fds=[other.fileno()], start_new_session=True,
-                )  # fmt: skip
-            except OSError as error:
-                own.close()
-                raise PoolError(f"no process can be started for the stages: {error}") from None
-        self._control, self.ready = Wire(own, wait=False), False
-        self._selector.register(own, selectors.EVENT_READ, None)
-        modules = self.learned.modules
-        self._taught = set(modules)
-        self._tell(do="begin", root=str(setup.root), stages=[*setup.stages], estimators=[*setup.estimators],
-                   modules=modules)  # fmt: skip
+        self._importer.start()
         for slot in self._slots:
-            self._order(slot)
+            self._importer.order(slot)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all is imported."""
+        return self._importer.ready
+
+    @property
+    def import_seconds(self) -> float | None:
+        """Seconds that the importer took for it; None while it is not ready."""
+        return self._importer.seconds
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `poll` has something to do."""
@@ -113,7 +70,7 @@ class Pool:
     def due(self) -> float | None:
         """Return in how many seconds `poll` must be called at the latest; None: when `fileno` is readable."""
         now, times = time.monotonic(), [slot.deadline for slot in self._slots if slot.deadline is not None]
-        if self.setup.limits.memory is not None and any(slot.sent and slot.job for slot in self._slots):
+        if self.setup.limits.memory is not None and any(slot.sent for slot in self._slots):
             times.append(self._looked + _LOOK)
         return max(0.0, min(times) - now) if times else None
 
@@ -130,7 +87,7 @@ class Pool:
             self._renew(slot)
         slot.give(job)
         if slot.wire is None:
-            self._order(slot)
+            self._importer.order(slot)
         elif slot.pid is not None:
             self._begin(slot)
 
@@ -157,9 +114,9 @@ class Pool:
             left = None if until is None else until - time.monotonic()
             waits = [0.0] if self._finished else [each for each in (self.due(), left) if each is not None]
             for key, _ in self._selector.select(max(0.0, min(waits)) if waits else None):
-                if key.data is None:
+                if key.data is self._importer:
                     self._hear()
-                elif key.fd == key.data.fileno():
+                elif key.fd == key.data.fileno():  # not closed meanwhile
                     self._listen(key.data)
             self._hold_limits()
             idle = until is None and len(self.free()) == len(self._slots)
@@ -174,9 +131,9 @@ class Pool:
                 processes.end(slot.pid)
             self._drop(slot)
             slot.job = None
-        self._leave_importer()
+        self._importer.leave()
         self._selector.close()
-        self.learned.save()
+        self._importer.learned.save()
 
     def _worn(self, slot: Slot, job: Job | None) -> bool:
         """Say whether a slot's server is not for another job, or for another trial where `job` is None."""
@@ -188,7 +145,7 @@ class Pool:
 
     def _renew(self, slot: Slot) -> None:
         self._drop(slot)
-        self._order(slot)
+        self._importer.order(slot)
 
     def _drop(self, slot: Slot) -> None:
         """Let go of a slot's server."""
@@ -197,25 +154,6 @@ class Pool:
                 self._selector.unregister(slot.wire)
             slot.leave()
 
-    def _order(self, slot: Slot) -> None:
-        """Order a server for a slot, with all that was learned by now."""
-        if more := [name for name in self.learned.modules if name not in self._taught]:
-            self._taught.update(more)
-            self._tell(do="import", modules=more)
-        self._orders += 1
-        own, other = socket.socketpair()
-        slot.order, slot.wire = self._orders, Wire(own, wait=False)
-        self._selector.register(own, selectors.EVENT_READ, slot)
-        with other:
-            self._tell([other.fileno()], do="fork", number=slot.order, processors=slot.processors,
-                       code=self.setup.code)  # fmt: skip
-
-    def _tell(self, fds: Sequence[int] = (), **order: Any) -> None:
-        """Tell the importer something; one that is gone is seen when it is listened to."""
-        if self._control is not None:
-            with suppress(OSError):
-                self._control.send(order, fds)
-
     def _begin(self, slot: Slot) -> None:
         """Send a slot's job to its server; one that is gone is seen when it is listened to."""
         if slot.job is not None:
@@ -223,19 +161,17 @@ class Pool:
                 slot.begin(slot.job, shells.commands(slot.job), self.setup.limits.seconds)
 
     def _hear(self) -> None:
-        """Take what the importer says."""
-        if self._control is None:
-            return
-        for said in self._control.receive():
-            slot = next((each for each in self._slots if each.order == said.get("number")), None)
-            if said["said"] == "ready":
-                self.ready, self.import_seconds = True, said["seconds"]
-            elif slot is not None and said["said"] == "ended":
-                self._died(slot, said)
-            elif slot is not None and said["said"] == "refused":
+        """Take what the importer says of servers, or that it is gone."""
+        for said in self._importer.said():
+            slot = next((each for each in self._slots if each.order == said["number"]), None)
+            if slot is None:
+                continue
+            if said["said"] == "ended":
+                self._died(slot, said["status"])
+            else:
                 self._drop(slot)
                 self._add(slot.ended("lost", f"no process could be started: {said['reason']}", None))
-        if self._control.over:
+        if self._importer.lost:
             self._restart()
 
     def _listen(self, slot: Slot) -> None:
@@ -247,7 +183,7 @@ class Pool:
                 slot.pid = said["pid"]
                 self._begin(slot)
             else:
-                self.learned.add(said["imported"])
+                self._importer.learned.add(said["imported"])
                 self._add(slot.answered(said))
                 if slot.spent:
                     self._renew(slot)
@@ -255,18 +191,14 @@ class Pool:
         if slot.wire.over:  # the importer will say how it ended
             self._selector.unregister(slot.wire)
 
-    def _died(self, slot: Slot, said: Mapping[str, Any]) -> None:
+    def _died(self, slot: Slot, status: int) -> None:
         """Take that a server has ended, maybe with an answer that was not heard yet."""
         order = slot.order
         if slot.wire is not None and not slot.wire.over:
             self._listen(slot)
-        if slot.order != order:
-            return
-        self._drop(slot)
-        if slot.sent:
-            self._add(slot.died(said))
-        else:
-            self._add(slot.ended("lost", f"its server {jobs.told(said['status'])} before it began", None))
+        if slot.order == order:
+            self._drop(slot)
+            self._add(slot.died(status))
 
     def _add(self, finished: Finished | None) -> None:
         if finished is not None:
@@ -275,18 +207,14 @@ class Pool:
     def _hold_limits(self) -> None:
         """End what takes longer or more than it may."""
         limits, now = self.setup.limits, time.monotonic()
+        look = limits.memory is not None and now >= self._looked + _LOOK
+        if look:
+            self._looked = now
         for slot in self._slots:
-            if slot.deadline is not None and now >= slot.deadline:
-                self._end(slot, "timeout", f"timeout after {limits.seconds:g} s")
-        if limits.memory is None or now < self._looked + _LOOK:
-            return
-        self._looked = now
-        for slot in self._slots:
-            if slot.job is not None and slot.pid is not None:
-                took = processes.memory(slot.pid, limits.memory)
-                if took > limits.memory:
-                    most = jobs.in_words(limits.memory)
-                    self._end(slot, "memory", f"took {jobs.in_words(took)}, limits.memory is {most}")
+            if reason := slot.late(limits, now):
+                self._end(slot, "timeout", reason)
+            elif look and (reason := slot.fat(limits)):
+                self._end(slot, "memory", reason)
 
     def _end(self, slot: Slot, end: End, reason: str) -> None:
         """End a slot's job, and its server with it where that has begun."""
@@ -297,10 +225,10 @@ class Pool:
             processes.end(slot.pid)
         self._drop(slot)
         self._add(slot.ended(end, reason, -signal.SIGKILL))
-        self._order(slot)
+        self._importer.order(slot)
 
     def _restart(self) -> None:
-        """Start another importer where one has ended, with which its servers have.
+        """Start another importer where one was lost, and its servers with it.
 
         Raises:
             PoolError: it was not the first.
@@ -311,25 +239,5 @@ class Pool:
             self._drop(slot)
             if slot.sent:
                 self._add(slot.ended("lost", "its server was ended with the process that had forked it", None))
-        status = self._leave_importer()
-        if self._starts >= _STARTS:
-            said = jobs.last_line(self.setup.log)
-            raise PoolError(
-                f"the process that imports for the stages {jobs.told(status)}, twice{f': {said}' if said else ''}"
-            )
+        self._importer.leave()
         self.start()
-
-    def _leave_importer(self) -> int:
-        """Let the importer end, which ends what it has forked, and return its status."""
-        if self._control is None or self._importer is None:
-            return 0
-        with suppress(KeyError, ValueError):
-            self._selector.unregister(self._control)
-        self._control.close()
-        if self.ready:
-            with suppress(subprocess.TimeoutExpired):
-                self._importer.wait(_PATIENCE)
-        self._importer.kill()
-        status = self._importer.wait()
-        self._control = self._importer = None
-        return status

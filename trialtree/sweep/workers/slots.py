@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trialtree.sweep.workers import jobs, processes
-from trialtree.sweep.workers.jobs import End, Finished, Job
+from trialtree.sweep.workers.jobs import End, Finished, Job, Limits
 from trialtree.sweep.workers.wire import Wire
 
 _NO_ANSWER: Mapping[str, Any] = {}
@@ -37,6 +37,21 @@ class Slot:
         """Return the descriptor of the server's socket, below 0 without one."""
         return -1 if self.wire is None else self.wire.fileno()
 
+    def late(self, limits: Limits, now: float) -> str | None:
+        """Return why the job is to be ended at a time, or None."""
+        if self.deadline is None or now < self.deadline:
+            return None
+        return f"timeout after {limits.seconds:g} s"
+
+    def fat(self, limits: Limits) -> str | None:
+        """Return why the job is to be ended for its memory, or None."""
+        if not self.sent or self.pid is None or limits.memory is None:
+            return None
+        took = processes.memory(self.pid, limits.memory)
+        if took <= limits.memory:
+            return None
+        return f"took {jobs.in_words(took)}, limits.memory is {jobs.in_words(limits.memory)}"
+
     def begin(self, job: Job, commands: list[list[str]], seconds: float | None) -> None:
         """Send the job to the server; its trial has so many seconds from its beginning.
 
@@ -65,12 +80,12 @@ class Slot:
         self.spent = answer["spent"] or ("a failure" if answer["status"] else None)
         return self._finished("failed" if answer["status"] else "done", answer["status"], answer["reason"], answer)
 
-    def died(self, said: Mapping[str, Any]) -> Finished | None:
+    def died(self, status: int) -> Finished | None:
         """Return how the job ended whose server is gone, by the server's exit status."""
-        status = said["status"]
+        if not self.sent:
+            return self.ended("lost", f"its server {jobs.told(status)} before it began", None)
         # A stage may end its process at once: its status is the stage's.
-        end: End = "crashed" if status < 0 else "failed" if status else "done"
-        return self._finished(end, status, None, said)
+        return self._finished("crashed" if status < 0 else "failed" if status else "done", status, None, _NO_ANSWER)
 
     def ended(self, end: End, reason: str, status: int | None) -> Finished | None:
         """Return how the job ended that was not let run to its end."""
