@@ -21,7 +21,7 @@ def experiments(ran: Repo, count: int) -> list[str]:
 
 def sweep(ran: Repo, sweep: str, numbers: Iterable[int]) -> dict[int, tuple[str, str]]:
     """Make the experiments of these numbers of a sweep, and return the name and the commit of each."""
-    names = {number: f"{sweep}-{number:05}" for number in numbers}
+    names = {number: f"{sweep}-{number:04}" for number in numbers}
     message = "dvc: commit experiment {0:064}\n\nTrial-Sweep: {1}\nTrial-Number: {0}\n"
     _make(ran, {name: message.format(number, sweep) for number, name in names.items()}, [*names])
     said = ran.git("for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", "refs/exps")

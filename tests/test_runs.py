@@ -150,7 +150,7 @@ def test_the_command_prints_plain_lines_or_json(filled: Repo) -> None:
     ("arguments", "said"),
     [
         (["--where", "params.C >> 1"], "--where: column 11: must be a number, or a text in quotes, got >\n"),
-        (["--kind", "x"], "--kind: must be one of trial, stage, branch, experiments, got 'x'\n"),
+        (["--kind", "x"], "--kind: must be one of trial, stage, branch, experiments, sweep, got 'x'\n"),
         (["--all", "--experiment", "iris"], "--all and --experiment: give one of them\n"),
     ],
 )

@@ -19,8 +19,8 @@ from trialtree.tracking import stores
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-Kind = Literal["trial", "stage", "branch", "experiments"]
-KINDS: tuple[Kind, ...] = ("trial", "stage", "branch", "experiments")
+Kind = Literal["trial", "stage", "branch", "experiments", "sweep"]
+KINDS: tuple[Kind, ...] = ("trial", "stage", "branch", "experiments", "sweep")
 KIND = "trialtree.kind"  # tag: what a run is; a trial without it
 
 _PAGE = 1000  # runs that MLflow gives at once

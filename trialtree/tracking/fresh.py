@@ -4,7 +4,7 @@ from functools import cached_property
 
 from trialtree.tracking import git, keys, locks, refs, survey
 from trialtree.tracking.keys import Key
-from trialtree.tracking.locks import LOCK
+from trialtree.tracking.locks import LOCK, TrialError
 from trialtree.tracking.survey import Place, Survey
 
 
@@ -33,9 +33,12 @@ class Baseline:
         """Return the place of an experiment.
 
         Raises:
-            TrialError: it holds no whole trial.
+            TrialError: it holds no whole trial, or is gone.
         """
-        said = survey.commit_of(objects.read(commit) or b"")
+        content = objects.read(commit)
+        if content is None:
+            raise TrialError(f"commit {commit[:7]} is not here")
+        said = survey.commit_of(content)
         lock = locks.read_lock(objects.read(f"{commit}:./{LOCK}") or b"")
         inherited = locks.data(lock) == (self._key.raw, self._key.split)
         return Place(

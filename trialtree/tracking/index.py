@@ -1,12 +1,14 @@
 """Which runs of trials a store has, told quickly: of a thousand in less time than MLflow takes to be imported."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trialtree.tracking import artifacts
+from trialtree.tracking import artifacts, storage
 from trialtree.tracking.stores import Store
+from trialtree.tracking.survey import Place
 from trialtree.tracking.trials import COMMITS, EXPERIMENT, KEY, NUMBER, REPOSITORY, SWEEP
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ GROUP = "trialtree.group"  # tag of a parent: which trials are below it
 PARENT = "mlflow.parentRunId"
 MISSING = "trialtree.missing"  # tag: JSON, the outputs that whoever published a run did not have, with DVC's hashes
 _TAGS = (MISSING, KEY, COMMITS, EXPERIMENT, STATE, KIND, GROUP, PARENT, REPOSITORY, SWEEP, NUMBER)
+_FORM = 1  # of what is published: another one publishes all anew
 _DATABASES = ("sqlite", "postgresql", "mysql")
 _PAGE = 1000
 
@@ -29,6 +32,13 @@ def loaded(text: str | None) -> dict[str, str]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def state(place: Place, settings: storage.Settings) -> str:
+    """Return a digest of all that Git and the settings say of a trial: equal, the run is as it is to be."""
+    told = {name: value for name, value in vars(place).items() if value is not None or name not in ("sweep", "number")}
+    said = [_FORM, told, settings.remote, settings.origin]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -90,13 +100,21 @@ def quickly(store: Store) -> list[Known] | None:
     ]
 
 
-def slowly(client: "MlflowClient") -> list[Known]:
+def of_sweep(client: "MlflowClient", store: Store, sweep: str) -> list[Known]:
+    """Return the runs of a sweep's trials and of itself, in a store of any kind."""
+    known = quickly(store)
+    if known is None:
+        return slowly(client, f"tags.`{SWEEP}` = '{sweep}'")
+    return [run for run in known if run.tags.get(SWEEP) == sweep]
+
+
+def slowly(client: "MlflowClient", asked: str = f"tags.`{KEY}` != ''") -> list[Known]:
     """Return the runs of trials of any store, of all experiments."""
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     found: list[Known] = []
     token: str | None = None
     while ids and token != "":
-        page: Any = client.search_runs(ids, f"tags.`{KEY}` != ''", max_results=_PAGE, page_token=token)
+        page: Any = client.search_runs(ids, asked, max_results=_PAGE, page_token=token)
         found += [
             Known(run.info.run_id, run.info.run_name, run.info.experiment_id, run.data.tags, whole=True) for run in page
         ]

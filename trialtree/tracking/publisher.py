@@ -1,15 +1,13 @@
 """Publish trials of commits one after another, through one open store."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from stages import progress
-from trialtree.tracking import committed, git, lots, parents, runs, storage, trials, versions
-from trialtree.tracking.index import STATE, Known
+from trialtree.tracking import committed, git, lots, parents, runs, storage, sweeps, trials, versions
+from trialtree.tracking.index import STATE, Known, state
 from trialtree.tracking.locks import TrialError
 from trialtree.tracking.runs import Run
 from trialtree.tracking.stores import Store
@@ -20,14 +18,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _LOT = 50  # trials at once
-_FORM = 1  # of what is published: another one publishes all anew
-
-
-def state(place: Place, settings: storage.Settings) -> str:
-    """Return a digest of all that Git and the settings say of a trial: equal, the run is as it is to be."""
-    told = {name: value for name, value in vars(place).items() if value is not None or name not in ("sweep", "number")}
-    said = [_FORM, told, settings.remote, settings.origin]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Runs:
@@ -58,38 +48,44 @@ class Publisher:
     known: Sequence[Known] | None = None  # the runs of the store; None asks it for each trial
     settings: storage.Settings = field(default_factory=storage.read)
     wanted: Sequence[parents.Group] = ()  # whose runs the trials go below
+    above: Callable[[Place, str], Mapping[str, str]] | None = None  # the tag of that run, in the place of `wanted`
     done: dict[Place, Known] = field(default_factory=dict)
     _memo: committed.Memo = field(default_factory=dict)
     _listed: list[Any] | None = None
 
     def __post_init__(self) -> None:
         self._runs = Runs(self.known or ())
-        self._above = parents.Above(self.client, self.store, self.wanted)
+        self._above = self.above or parents.Above(self.client, self.store, self.wanted).run
 
     def publish(self, place: Place) -> tuple[Trial, Run]:
         """Publish the trial of a commit."""
-        trial, last = self._read(place)
-        return trial, self._publish(place, trial, last)
+        trial = trials.of_commit(self.objects, place, self.settings, self._memo)
+        return trial, self._publish(place, trial, self._last(place, trial))
 
     def many(self, places: Iterable[Place]) -> Iterator[tuple[Place, Run | str]]:
         """Publish the trials of commits, and yield the run of each, or why there is none."""
         places = iter(places)
         while lot := [*islice(places, _LOT)]:
-            read: dict[Place, tuple[Trial, dict[str, str]]] = {}
+            read: dict[Place, Trial] = {}
             for place in lot:
                 try:
-                    read[place] = self._read(place)
+                    read[place] = trials.of_commit(self.objects, place, self.settings, self._memo)
                 except TrialError as error:
                     yield place, str(error)
-            made = lots.publish([*read.values()], self.client, self.store)
-            for number, (place, (trial, last)) in enumerate(read.items()):
-                yield place, self._one(place, trial, last, made.get(number))
+            yield from self.write(read)
 
-    def _read(self, place: Place) -> tuple[Trial, dict[str, str]]:
-        """Return the trial of a place, and the tags that its run gets last."""
-        trial = trials.of_commit(self.objects, place, self.settings, self._memo)
-        below = self._above.run(place, trial.experiment)
-        return trial, {**below, **({} if place.cut else {STATE: state(place, self.settings)})}
+    def write(self, read: Mapping[Place, Trial]) -> Iterator[tuple[Place, Run | str]]:
+        """Publish trials that have been read, and yield the run of each, or why MLflow refuses it."""
+        last = {place: self._last(place, trial) for place, trial in read.items()}
+        made = lots.publish([(trial, last[place]) for place, trial in read.items()], self.client, self.store)
+        for number, (place, trial) in enumerate(read.items()):
+            yield place, self._one(place, trial, last[place], made.get(number))
+
+    def _last(self, place: Place, trial: Trial) -> dict[str, str]:
+        """Return the tags that the run of a trial gets last: which run it is below, and what Git says of it."""
+        return {
+            **self._above(place, trial.experiment), **({} if place.cut else {STATE: state(place, self.settings)})
+        }  # fmt: skip
 
     def _one(self, place: Place, trial: Trial, last: dict[str, str], run: Run | None) -> Run | str:
         """Return the run of a trial, which may have been made already, or why MLflow refuses it."""
@@ -142,7 +138,13 @@ class Publisher:
     def nest(self) -> None:
         """Put the runs of trials below those of their groups."""
         known = {place: run for group in self.wanted for place in group.trials if (run := self._runs.of(place))}
-        parents.nest(self.client, self.wanted, known | self.done, embedded=self.store.embedded)
+        parents.nest(self.client, self.store, self.wanted, known | self.done, self._describe)
+
+    def _describe(self, group: parents.Group, run_id: str) -> None:
+        """Let the run of a sweep say what Git says of it."""
+        run, there = self.client.get_run(run_id), parents.state_of(group, self.settings)
+        if run.data.tags.get(STATE) != there:
+            sweeps.write(self.client, run, sweeps.of_git(self.objects, group.name, group.trials), there)
 
 
 def count(number: int, what: str) -> str:

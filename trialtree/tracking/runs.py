@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from trialtree.tracking import artifacts as files
 from trialtree.tracking import claims, git, inputs, stageruns, wishes
 from trialtree.tracking.bulk import New, Point
-from trialtree.tracking.index import MISSING, loaded
+from trialtree.tracking.index import MISSING, STATE, loaded
 from trialtree.tracking.stores import Store
 from trialtree.tracking.trials import BRANCHES, COMMIT, COMMITS, DIGEST, EXPERIMENT, KEY, TAGS, Trial
 
@@ -32,7 +32,7 @@ _NAMED = "mlflow.runName"
 # MLflow's limits.
 _NAME = 250  # characters of a name
 _PARAM = 6000  # characters of a param
-_TAG = 8000  # characters of a tag
+TAG = 8000  # characters of a tag
 _COMMITS = 190  # that such a tag holds
 _GAPS = 50  # outputs with their hashes, the same
 _BATCH = 100  # params or tags at once
@@ -209,9 +209,22 @@ def new(trial: Trial, last: Mapping[str, str]) -> tuple[New, list[str]]:
     return made, _notes(odd)
 
 
+def create(client: "MlflowClient", experiment_id: str, of: New) -> str:
+    """Make a run by MLflow's own calls, and return its id; its tag STATE is set last, when everything else is there."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    first = {name: value for name, value in of.tags.items() if name != STATE}
+    run_id = str(client.create_run(experiment_id, of.start, first, of.name).info.run_id)
+    send(client, run_id, [Metric(*point) for point in of.points], [Param(*pair) for pair in of.params.items()], ())
+    client.set_terminated(run_id, of.status, of.end)
+    if STATE in of.tags:
+        client.log_batch(run_id, tags=[RunTag(STATE, of.tags[STATE])])
+    return run_id
+
+
 def _cut(tags: Mapping[str, str]) -> dict[str, str]:
     """Return tags of the length that MLflow takes."""
-    return {name: value[:_TAG] for name, value in tags.items()}
+    return {name: value[:TAG] for name, value in tags.items()}
 
 
 def _notes(odd: int) -> list[str]:
@@ -257,18 +270,18 @@ def _log(client: "MlflowClient", run: Any, trial: Trial, params: Mapping[str, st
 
     had = run.data
     wanted = _tags(had.tags, trial)
-    tags = [RunTag(k, v[:_TAG]) for k, v in wanted.items() if had.tags.get(k) != v[:_TAG]]
+    tags = [RunTag(k, v[:TAG]) for k, v in wanted.items() if had.tags.get(k) != v[:TAG]]
     # A param cannot change once it is logged; the key makes sure that it need not.
     new = [Param(k, v) for k, v in params.items() if k not in had.params]
     points = _lacking_points(client, run, trial, fresh=fresh) if params else []
-    _send(client, run.info.run_id, points, new, tags)
+    send(client, run.info.run_id, points, new, tags)
     gone = _gone(had.tags, trial)
     for name in gone:
         client.delete_tag(run.info.run_id, name)
     return bool(tags or new or points or gone)
 
 
-def _send(
+def send(
     client: "MlflowClient", run_id: str, points: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]
 ) -> None:
     """Log metrics, params and tags in as few requests as MLflow takes them in."""

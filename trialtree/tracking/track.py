@@ -8,9 +8,9 @@ Done twice, it adds nothing. A store that was lost is made again.
 from collections.abc import Iterator, Sequence
 
 from trialtree.tracking import claims, files, git, index, locks, parents, storage, stores, survey, trials
-from trialtree.tracking.index import STATE, Known
+from trialtree.tracking.index import STATE, Known, state
 from trialtree.tracking.locks import LOCK, TrialError
-from trialtree.tracking.publisher import Publisher, Runs, count, gaps, state
+from trialtree.tracking.publisher import Publisher, Runs, count, gaps
 from trialtree.tracking.runs import Run, publish
 from trialtree.tracking.stores import Store
 from trialtree.tracking.survey import Place, Survey
@@ -93,7 +93,7 @@ def _waiting(
         if place not in there or not there[place].whole or there[place].tags.get(STATE) != state(place, settings)
         or any(storage.cached([*settings.caches], md5) for md5 in there[place].missing.values())
     ]  # fmt: skip
-    return waiting or (found.places if parents.lacking(wanted, there, known) else [])
+    return waiting or (found.places if parents.lacking(wanted, there, known, settings) else [])
 
 
 def _commit(revision: str) -> str:

@@ -15,7 +15,7 @@ _LONGEST = 8000  # characters of a tag
 GIVEN = "trialtree.given"  # tag: JSON, the names of the tags that params.yaml gave
 # Tags that a run has of itself.
 _OWN = re.compile(
-    r"(mlflow|trialtree|data|storage|library|git|model|script)\..*|(DVC_.*|dvc\..*|branch|dirty|USER|commit_time|"
+    r"(mlflow|trialtree|data|storage|library|git|model|script|sweep)\..*|(DVC_.*|dvc\..*|branch|dirty|USER|commit_time|"
     r"baseline_commit|data_commit_hash|train_test_split_ratio|best_iteration)"
 )
 

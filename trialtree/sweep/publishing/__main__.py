@@ -21,7 +21,6 @@ from trialtree.tracking.stores import StoreError
 _NICE = 10  # the trials go first: this takes what cores have left
 _EVERY = 1.0  # seconds between lots
 _LONGEST = 60.0  # seconds between tries of a store that fails
-_LATER = "the sweep goes on; what is missing then, `trialtree track --all` publishes"
 # A store that hangs is found out sooner than where nobody waits.
 _SETTINGS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
@@ -60,7 +59,7 @@ def follow(driver: Driver, sweeping: Sweeping) -> None:
                 pass
             pause = _EVERY
         except StoreError as error:
-            driver.note(f"{error}; {_LATER}")
+            driver.note(str(error))
             pause = min(2 * pause, _LONGEST)
         for line in sweeping.notes():
             driver.note(line)
@@ -69,10 +68,10 @@ def follow(driver: Driver, sweeping: Sweeping) -> None:
 def finish(driver: Driver, sweeping: Sweeping) -> None:
     """Publish what is left, and say how the sweep ended."""
     try:
-        for done in sweeping.publish(last=True):
+        for done in sweeping.finish():
             driver.tell(published=done, of=sweeping.ended)
     except StoreError as error:
-        driver.note(f"{error}; the trials are kept, and `trialtree track --all` publishes them")
+        driver.note(str(error))
     for line in sweeping.notes():
         driver.note(line)
     driver.tell(published=sweeping.published, of=sweeping.ended, where=sweeping.where if sweeping.published else None)

@@ -35,6 +35,11 @@ class Publishing:
         self._notes: list[str] = []
         self._last: dict[str, Any] = {}
 
+    @property
+    def pid(self) -> int | None:
+        """The process, once there is one."""
+        return self._process.pid if self._process else None
+
     def start(self) -> None:
         """Start the process, which imports MLflow (1.5 s of a core that is idle): once the servers are ready."""
         if self._process is not None:
@@ -62,8 +67,10 @@ class Publishing:
     def finish(self, progress: Callable[[int, int], None] | None = None) -> Published:
         """Wait until all that the journal holds is published; `progress` gets how many of how many trials are.
 
-        After the journal is closed, for the sweep's run to say how it ended. A Ctrl-C ends the waiting.
+        After the journal says how the sweep ended. A Ctrl-C ends the waiting.
         """
+        if self._process is not None and self._process.poll() is not None:
+            self.leave()  # somebody killed it: another one publishes what is missing
         self.start()
         if self._process is None or self._from is None:
             return Published(0, tuple(self.news()))
@@ -74,19 +81,25 @@ class Publishing:
                 self._take(some)
                 if progress is not None and "of" in self._last:
                     progress(self._last["published"], self._last["of"])
-            self._process.wait()
+            if self._process.wait():
+                self._notes.append(f"publishing to MLflow broke off, see {self._folder / LOG}; {_LATER}")
         except KeyboardInterrupt:
             self._process.kill()
             self._notes.append(f"stopped publishing to MLflow; {_LATER}")
-        finally:
-            self._process.wait()
+        self._process.wait()
+        self.leave()
+        return Published(self._last.get("published", 0), tuple(self.news()), self._last.get("where"))
+
+    def leave(self) -> None:
+        """Let go of the process: if it runs, it publishes what has ended and leaves, too."""
+        if self._process is not None and self._from is not None:
             self._from.close()
-        if self._process.returncode > 0:
-            self._notes.append(f"publishing to MLflow broke off, see {self._folder / LOG}; {_LATER}")
-        else:
-            with suppress(OSError):
-                (self._folder / LOG).unlink()
-        return Published(self._last.get("published", 0), tuple(self._notes), self._last.get("where"))
+            cast(IO[bytes], self._process.stdin).close()
+            if self._process.poll() is not None:
+                with suppress(OSError):
+                    if not (self._folder / LOG).stat().st_size:
+                        (self._folder / LOG).unlink()
+        self._process = self._from = None
 
     def _take(self, some: bytes) -> None:
         """Take in what the process says."""

@@ -1,18 +1,29 @@
 """A sweep on its way into MLflow: which of its trials are there, and which come next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trialtree.sweep import journal
-from trialtree.sweep.records import ENDED, Trial
-from trialtree.tracking import files, git, storage, stores, trials
+from trialtree.sweep.publishing import unsaved
+from trialtree.sweep.publishing.parent import Parent, status_of
+from trialtree.sweep.records import ENDED, Sweep, Trial
+from trialtree.tracking import bulk, files, git, index, runs, storage, stores, trials
+from trialtree.tracking.committed import Memo
 from trialtree.tracking.fresh import Baseline
+from trialtree.tracking.index import PARENT, STATE, Known
 from trialtree.tracking.locks import TrialError
 from trialtree.tracking.publisher import Publisher
+from trialtree.tracking.survey import Place
+from trialtree.tracking.trials import COMMITS, KEY, NUMBER
 
-_LOT = 100  # trials between two openings of the store, for which others may be waiting
-_AFTER = "the trial is kept"
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_LOT = 50  # trials between two openings of the store, for which others may be waiting
+_AFTER = "the trials are kept, and `trialtree track --all` publishes them"
 
 
 class Sweeping:
@@ -20,10 +31,19 @@ class Sweeping:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._reader = folder, journal.Reader(folder)
-        self._store = stores.find()
-        self._done: dict[int, int] = {}  # the attempt of each trial that is published, by number
+        self._sweep: Sweep = self._reader.read()
+        self._store, self._settings = stores.find(), storage.read()
+        self._baseline = Baseline(self._sweep.head.baseline, trials.main(files.Here()))
+        self._stack = ExitStack()
+        self._objects = self._stack.enter_context(git.objects())
+        self._memo: Memo = {}
+        self._there: dict[int, str] = {}  # what tells each trial that is in MLflow from another end of it, by number
+        self._states: dict[int, str] = {}  # of the trials that Git holds
+        self._alone: dict[int, str] = {}  # the runs of trials that no commit holds
+        self._left: set[str] = set()  # what tells those that cannot be published
+        self._parent: Parent | None = None
+        self._publisher: Publisher | None = None
         self._notes: list[str] = []
-        self._baseline: Baseline | None = None
 
     def load(self) -> None:
         """Import what speaks to the store."""
@@ -37,13 +57,12 @@ class Sweeping:
     @property
     def published(self) -> int:
         """The number of trials that are in MLflow."""
-        return len(self._done)
+        return len(self._there)
 
     @property
     def ended(self) -> int:
         """The number of trials that have ended."""
-        sweep = self._reader.sweep
-        return len(sweep.of(*ENDED)) if sweep else 0
+        return len(self._sweep.of(*ENDED))
 
     @property
     def where(self) -> str:
@@ -55,27 +74,135 @@ class Sweeping:
         notes, self._notes = self._notes, []
         return notes
 
-    def publish(self, *, last: bool = False) -> Iterator[int]:
+    def publish(self) -> Iterator[int]:
         """Publish what has ended, and yield the number of trials that are published, after each lot.
 
         Raises:
             StoreError: the store fails.
         """
-        sweep = self._reader.read()
-        waiting = iter([trial for trial in sweep.of(*ENDED) if self._done.get(trial.number) != trial.attempt])
+        self._sweep = self._reader.read()
+        if self._parent is None:
+            self._begin()
+        ends = {trial.number: _end(trial) for trial in self._sweep.of(*ENDED)}
+        waiting = iter([
+            self._sweep.trials[number] for number, end in ends.items()
+            if self._there.get(number) != end and end not in self._left
+        ])  # fmt: skip
         while lot := [*islice(waiting, _LOT)]:
             self._publish(lot)
             yield self.published
 
-    def _publish(self, lot: list[Trial]) -> None:
-        sweep = self._reader.read()
-        self._baseline = self._baseline or Baseline(sweep.head.baseline, trials.main(files.Here()))
-        with git.objects() as objects, self._store.opened(_AFTER) as client:
-            publisher = Publisher(client, self._store, objects, settings=storage.read())
+    def finish(self) -> Iterator[int]:
+        """Publish what is left, and say how the sweep ended; see `publish`."""
+        yield from self.publish()
+        with self._store.opened(_AFTER) as client:
+            self._look(client)  # another process may have published the rest of this sweep, before it was resumed
+        yield from self.publish()
+        with self._store.opened(_AFTER):
+            over = self._sweep.finished or self._sweep.interrupted or not self.driven
+            if self._parent is not None and over:
+                self._parent.tell(self._states.values())
+                self._parent.set(status_of(self._sweep))
+
+    def _begin(self) -> None:
+        """Make the run of the sweep, and see what is there already."""
+        with self._store.opened(_AFTER) as client:
+            parent = Parent(client, self._store, self._sweep, self._settings)
+            parent.mend(self._folder)
+            parent.set("RUNNING")
+            self._publisher = Publisher(
+                client, self._store, self._objects, settings=self._settings, above=lambda *_: {PARENT: parent.id}
+            )
+            self._look(client)
+            parent.tell()
+            self._parent = parent
+
+    def _look(self, client: "MlflowClient") -> None:
+        """See which trials of the sweep the store has; of two runs of one, which only a race makes, one goes."""
+        self._there, self._states, self._alone = {}, {}, {}
+        known = sorted(index.of_sweep(client, self._store, self._sweep.head.id), key=lambda run: KEY not in run.tags)
+        for run in known:
+            number = run.tags.get(NUMBER, "")
+            trial = self._sweep.trials.get(int(number)) if number.isdecimal() else None
+            if trial is None:
+                continue
+            if run.key is None and trial.number in {**self._there, **self._alone}:
+                client.delete_run(run.id)
+            elif run.key is None:
+                self._alone[trial.number] = run.id
+                self._there |= {trial.number: _end(trial)} if run.tags.get(STATE) == _end(trial) else {}
+            elif _is_whole(run, trial):
+                self._take(trial, run)
+
+    def _take(self, trial: Trial, run: Known) -> None:
+        """Remember that a trial that Git holds is in MLflow."""
+        self._there[trial.number] = _end(trial)
+        if STATE in run.tags:
+            self._states[trial.number] = run.tags[STATE]
+
+    def _publish(self, lot: Sequence[Trial]) -> None:
+        """Publish some trials."""
+        assert self._parent is not None  # noqa: S101  # it is made first
+        found = ((trial, self._read(trial)) for trial in lot if _is_saved(trial))
+        read = {place: (trial, of) for trial, (place, of) in found if place is not None and of is not None}
+        with self._store.opened(_AFTER) as client:
             for trial in lot:
-                if trial.commit and trial.name:
-                    try:
-                        publisher.publish(self._baseline.place(objects, trial.commit, trial.name))
-                    except TrialError as error:
-                        self._notes.append(f"not published: {error}")
-                self._done[trial.number] = trial.attempt
+                if before := self._alone.pop(trial.number, None):
+                    client.delete_run(before)
+            self._write(read)
+            self._write_alone(client, [trial for trial in lot if not _is_saved(trial)])
+            self._parent.tell()
+
+    def _read(self, trial: Trial) -> tuple[Place, trials.Trial] | tuple[None, None]:
+        """Return the place of a trial in Git, and what Git and DVC have of it; nothing where they have it no more."""
+        try:
+            place = self._baseline.place(self._objects, str(trial.commit), str(trial.name))
+            return place, trials.of_commit(self._objects, place, self._settings, self._memo)
+        except TrialError as error:
+            self._leave(trial, str(error))
+            return None, None
+
+    def _leave(self, trial: Trial, reason: str) -> None:
+        """Note that a trial cannot be published, and try no more."""
+        self._notes.append(f"not in MLflow: trial {trial.number}: {reason}")
+        self._left.add(_end(trial))
+
+    def _write(self, read: dict[Place, tuple[Trial, trials.Trial]]) -> None:
+        """Publish trials that Git holds."""
+        assert self._publisher is not None  # noqa: S101  # it is made first
+        for place, run in self._publisher.write({place: of for place, (_, of) in read.items()}):
+            if isinstance(run, str):
+                self._leave(read[place][0], run)
+            else:
+                self._take(read[place][0], self._publisher.done.pop(place))
+
+    def _write_alone(self, client: "MlflowClient", lot: Sequence[Trial]) -> None:
+        """Publish trials that no commit holds."""
+        assert self._parent is not None  # noqa: S101  # it is made first
+        above = {PARENT: self._parent.id}
+        new = [unsaved.run(self._sweep.head, trial, above) for trial in lot]
+        for trial, run_id in zip(lot, _made(client, self._parent.experiment_id, new), strict=True):
+            self._there[trial.number], self._alone[trial.number] = _end(trial), run_id
+
+
+def _made(client: "MlflowClient", experiment_id: str, new: Sequence[bulk.New]) -> list[str]:
+    """Make runs, and return their ids."""
+    place = bulk.location(client, experiment_id) if new else None
+    if place is None:
+        return [runs.create(client, experiment_id, run) for run in new]
+    return bulk.write(client, experiment_id, place, new)
+
+
+def _is_saved(trial: Trial) -> bool:
+    """Say whether a commit holds the whole trial."""
+    return trial.state == "done" and bool(trial.commit and trial.name)
+
+
+def _end(trial: Trial) -> str:
+    """Return what tells the end of a trial from another end of it: a failed one may be tried again."""
+    return str(trial.commit) if _is_saved(trial) else unsaved.digest(trial)
+
+
+def _is_whole(run: Known, trial: Trial) -> bool:
+    """Say whether a run has all of a trial that Git holds."""
+    return run.whole and STATE in run.tags and trial.commit in run.tags.get(COMMITS, "").split()
