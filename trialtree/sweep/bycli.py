@@ -49,6 +49,10 @@ class Cli:
         """Return the trial's commit."""
         return made.commit
 
+    def output(self, made: Made, path: str) -> bytes | None:  # noqa: ARG002  # as the engine
+        """Return None: nothing is watched of what DVC runs in folders of its own."""
+        return None
+
     def tidy(self, *, objects: bool = False) -> None:  # noqa: ARG002  # DVC's own commands see to them
         """Put references into one file."""
         subprocess.run(["git", "pack-refs", "--all"], cwd=self._root, check=False, capture_output=True)

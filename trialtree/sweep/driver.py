@@ -5,61 +5,25 @@ is in the journal before anything is built on it, so that a driver that is
 killed loses no trial that had ended.
 """
 
-import errno
-import signal
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+import traceback
+from pathlib import Path
+from typing import Any
 
 from stages import command
 from stages.errors import UserError
 from trialtree.sweep import ranking, slots
-from trialtree.sweep.engine.trial import BY_DVC, Made, Reply, Tree, Work
+from trialtree.sweep.engine.trial import Made, Reply, Work
+from trialtree.sweep.interruptions import Interruptions
 from trialtree.sweep.journal import SweepError
-from trialtree.sweep.ledger import Ledger, now
+from trialtree.sweep.parts import Parts
 from trialtree.sweep.records import Trial
-from trialtree.sweep.screen import Screen
-from trialtree.sweep.section import SweepParams
 from trialtree.sweep.slots import Slot
-from trialtree.sweep.stopping.tail import Tail
-from trialtree.sweep.watched import Watched
 from trialtree.sweep.workers.jobs import Finished, Job
-from trialtree.sweep.workers.pool import Pool
 
 _LOOK = 0.02  # seconds between looks at the curves of what runs
 _WAIT = 0.25  # seconds without them
 _PACKED = 500  # trials after which Git's references are packed
-
-
-class Runner(Protocol):
-    """Makes trials: the engine, or DVC's own command."""
-
-    def run(self, tree: Tree, values: Mapping[str, Any], name: str, number: int) -> Generator[Work, Reply, Made]:
-        """Make a trial."""
-        ...
-
-    def keep(self, name: str, made: Made) -> str:
-        """Make it an experiment, and return its commit."""
-        ...
-
-    def tidy(self, *, objects: bool = False) -> None:
-        """Keep Git quick."""
-        ...
-
-
-@dataclass(frozen=True)
-class Parts:
-    """All that a driver drives."""
-
-    ledger: Ledger
-    section: SweepParams
-    runner: Runner
-    pool: Pool
-    screen: Screen
-    watched: Watched | None
-    trees: list[Tree]
-    ready: Callable[[], object]  # called once all is imported
+_NOT_KEPT = "it could not be kept: {}"  # a trial that was stopped
 
 
 class Driver:
@@ -70,7 +34,7 @@ class Driver:
         self._pool, self._watched = parts.pool, parts.watched
         self._slots = [Slot(number, tree) for number, tree in enumerate(parts.trees)]
         self._keys: set[str] = set()  # of the work that runs
-        self._interrupted = 0  # how often
+        self._interruptions = Interruptions()
         self._kept = 0  # experiments made
         self._ready = False
 
@@ -81,13 +45,13 @@ class Driver:
             SweepError: it cannot go on; what has ended is kept.
         """
         sweep = self._ledger.sweep
-        with self._interruptions():
+        with self._interruptions.counted():
             try:
-                reason = self._loop()
-                event = "left" if reason is None else "finished"
-                self._ledger.note(event, reason=reason or "stopped", time=now())
+                self._ledger.leave(self._loop())
             except OSError as error:
-                said = command.refused(error) or str(error)
+                said = command.refused(error)
+                if said is None:
+                    raise
                 raise SweepError(f"{said}; `trialtree sweep --resume {sweep.head.id}` goes on") from error
         if self._kept:
             self._of.runner.tidy(objects=len(sweep.trials) >= _PACKED)
@@ -95,36 +59,56 @@ class Driver:
     def _loop(self) -> str | None:
         """Return why the sweep is over; None where it was stopped."""
         while True:
-            self._fill()
-            if self._interrupted > 1:
+            began = not self._interruptions.some and self._fill()
+            runs = any(slot.trial for slot in self._slots)
+            if self._interruptions.stop:
                 return None
-            if not any(slot.trial for slot in self._slots):
-                return None if self._interrupted else self._ledger.over()
-            for finished in self._pool.poll(_WAIT if self._watched is None else _LOOK):
-                self._finished(self._slots[finished.slot], finished)
-            if self._pool.ready and not self._ready:
-                self._ready = True
-                self._of.ready()
+            if not runs and not began:
+                return None if self._interruptions.some and self._ledger.more else self._ledger.over()
+            self._poll(0.0 if began and self._free() else _WAIT if self._watched is None else _LOOK)
             self._watch()
             if said := self._ledger.limits.timed_out():
+                self._cut(said)
                 return said
+            if said := self._interruptions.news():
+                self._of.screen.note(said)
             with self._ledger.timed("screen"):
                 self._of.screen.update(self._ledger.sweep, slots.shown(self._slots))
 
-    def _fill(self) -> None:
-        """Give each free slot a trial, as long as there are any to run."""
+    def _free(self) -> list[Slot]:
+        """Return the slots without a trial."""
+        return [slot for slot in self._slots if slot.trial is None]
+
+    def _fill(self) -> bool:
+        """Give each free slot a trial, as long as there are any, and say whether one began; it may have ended too."""
+        began = False
+        for slot in self._free():
+            trial = self._ledger.next()
+            if trial is None:
+                break
+            began = True
+            self._begin(slot, trial)
+        return began
+
+    def _poll(self, seconds: float) -> None:
+        """Take what has ended, after a wait for it."""
+        for finished in self._pool.poll(seconds):
+            self._finished(self._slots[finished.slot], finished)
+        if self._pool.ready and not self._ready:
+            self._ready = True
+            self._of.ready()
+
+    def _cut(self, reason: str) -> None:
+        """Let what runs fail: the sweep has had its time."""
         for slot in self._slots:
-            while slot.trial is None and not self._interrupted and not self._ledger.limits.over:
-                trial = self._ledger.next()
-                if trial is None:
-                    return
-                self._begin(slot, trial)
+            if slot.trial is not None:
+                self._failed(slot, slot.trial, reason, stage=slot.work.stage if slot.work else None)
 
     def _begin(self, slot: Slot, trial: Trial) -> None:
         """Begin a trial in a slot."""
         self._ledger.begin(trial)
         if self._watched is not None:
-            self._watched.policy.forget(trial.number)
+            self._watched.begin(trial)
         slot.give(trial, self._of.runner.run(slot.tree, trial.values, str(trial.name), trial.number))
         self._go_on(slot, trial, None)
 
@@ -134,27 +118,37 @@ class Driver:
             work = slot.go_on(reply)
         except StopIteration as end:
             self._made(slot, trial, end.value)
-        except UserError as error:
-            self._failed(slot, trial, str(error).splitlines()[0])
-        except OSError as error:
-            said = command.refused(error)
-            if said is None:
-                raise
-            self._failed(slot, trial, said)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._check_room()
+        except Exception as error:
+            self._broke(slot, trial, error)
         else:
             self._give(slot, trial, work)
 
-    def _check_room(self) -> None:
-        """Stop where the disk has no room for the journal either.
+    def _broke(self, slot: Slot, trial: Trial, error: Exception) -> None:
+        """Take a trial that could not be made: a fault of its own, or one of ours, which its log has whole.
 
         Raises:
-            OSError: it has none.
+            OSError: the disk has no room for the journal either.
         """
+        if isinstance(error, UserError):
+            self._failed(slot, trial, str(error).partition("\n")[0])
+            return
         probe = self._ledger.journal.folder / ".room"
-        probe.write_bytes(b"\0" * 65536)
-        probe.unlink()
+        try:
+            probe.write_bytes(b"\0" * 65536)
+        finally:
+            probe.unlink(missing_ok=True)
+        said = command.refused(error)
+        if said is None:
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            with self._log(trial).open("a", encoding="utf-8") as log:
+                log.write("".join(traceback.format_exception(error)))
+        self._failed(slot, trial, said)
+
+    def _log(self, trial: Trial) -> Path:
+        """Return the file of what a trial prints; its folder is there."""
+        log = self._ledger.journal.folder / str(trial.log)
+        log.parent.mkdir(exist_ok=True)
+        return log
 
     def _give(self, slot: Slot, trial: Trial, work: Work) -> None:
         """Have a trial's work run, unless another slot is at the same."""
@@ -164,15 +158,13 @@ class Driver:
             return
         self._keys.add(work.key)
         environment = {"TRIALTREE_LIVE": "0", "TRIALTREE_SYNC": "0"}
-        if self._watched is not None and work.stage in (self._watched.stage, BY_DVC):
-            slot.tail = Tail(slot.tree.path, self._watched.source)
+        if self._watched is not None and (tail := self._watched.tail(slot.tree, work)):
+            slot.tail = tail
             environment["TRIALTREE_CURVE_EVERY"] = str(_LOOK)
-        log = self._ledger.journal.folder / str(trial.log)
-        log.parent.mkdir(exist_ok=True)
-        job = Job(
-            trial.number, work.stage, work.cmd, slot.tree.path, log, {**work.env, **environment}, began=slot.began
+        log, env = self._log(trial), {**work.env, **environment}
+        self._pool.run(
+            slot.number, Job(trial.number, work.stage, work.cmd, slot.tree.path, log, env, began=slot.computes)
         )
-        self._pool.run(slot.number, job)
 
     def _finished(self, slot: Slot, finished: Finished) -> None:
         """Take how a trial's work ended."""
@@ -180,8 +172,7 @@ class Driver:
         if trial is None or work is None or trial.number != finished.job.trial:
             return
         self._read_curve(slot, trial)
-        slot.work = slot.tail = None
-        slot.add(f"stage {work.stage}", finished.seconds)
+        slot.ended(finished.seconds)
         self._keys.discard(work.key)
         if slot.decision is not None:
             self._pruned(slot, trial, work)
@@ -210,12 +201,9 @@ class Driver:
         if slot.tail is None or self._watched is None or slot.decision is not None:
             return
         with self._ledger.timed("policy"):
-            for t, value in slot.tail.read():
-                trial.curve.append((t, value))
-                slot.decision = self._watched.decide(trial.number, t, value, self._ledger.settled(trial))
-                if slot.decision is not None:
-                    self._ledger.stop(trial, slot.decision)
-                    return
+            slot.decision = self._watched.read(slot.tail, trial, self._ledger.settled(trial))
+            if slot.decision is not None:
+                self._ledger.stop(trial, slot.decision)
 
     def _made(self, slot: Slot, trial: Trial, made: Made) -> None:
         """Take a trial that was made: done, unless its metrics lack the objective."""
@@ -227,10 +215,12 @@ class Driver:
         try:
             if values is None:
                 raise SweepError(str(reason))
+            if self._watched is not None and not trial.curve:
+                self._watched.take(trial, self._of.runner.output(made, self._watched.file) or b"")
             with self._ledger.timed("reference"):
                 trial.commit = self._of.runner.keep(str(trial.name), made)
-        except SweepError as error:
-            self._failed(slot, trial, str(error))
+        except Exception as error:
+            self._broke(slot, trial, error)
             return
         self._kept += 1
         if self._kept % _PACKED == 0:
@@ -240,18 +230,29 @@ class Driver:
 
     def _pruned(self, slot: Slot, trial: Trial, work: Work) -> None:
         """Take a trial that was stopped by the policy; where that is asked for it is kept as far as it came."""
-        if self._of.section.keep_pruned:
-            try:
+        reason = None
+        try:
+            if self._of.section.keep_pruned:
                 slot.go_on("stopped")
-            except StopIteration as end:
-                with suppress(SweepError):
-                    trial.commit = self._of.runner.keep(str(trial.name), end.value)
-        self._end(slot, trial, state="pruned", decision=slot.decision, stage=work.stage)
+        except StopIteration as end:
+            reason = self._kept_early(trial, end.value)
+        except Exception as error:
+            reason = _NOT_KEPT.format(error)
+        slot.tree.here.clear()  # a stage that was cut off may have written anything
+        self._end(slot, trial, state="pruned", decision=slot.decision, stage=work.stage, reason=reason)
+
+    def _kept_early(self, trial: Trial, made: Made) -> str | None:
+        """Make an experiment of a trial that was stopped, and return why it is none."""
+        try:
+            trial.commit = self._of.runner.keep(str(trial.name), made)
+        except SweepError as error:
+            return _NOT_KEPT.format(error)
+        return None
 
     def _failed(self, slot: Slot, trial: Trial, reason: str, **how: Any) -> None:
         """Take a trial that failed."""
         trial.commit = None
-        slot.tree.here.clear()  # a stage that was cut off may have written anything
+        slot.tree.here.clear()  # the same
         self._end(slot, trial, state="failed", reason=reason, **how)
 
     def _end(self, slot: Slot, trial: Trial, **how: Any) -> None:
@@ -260,19 +261,3 @@ class Driver:
         self._ledger.end(trial, slot.parts, **how)
         slot.leave()
         self._pool.rest(slot.number)
-
-    @contextmanager
-    def _interruptions(self) -> Iterator[None]:
-        """Count the Ctrl-C of the block, and take an order to end for two."""
-
-        def interrupt(number: int, _frame: Any) -> None:
-            self._interrupted += 1 if number == signal.SIGINT else 2
-            if self._interrupted == 1:
-                self._of.screen.note("stopping: what runs is finished; Ctrl-C again stops that too")
-
-        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -13,7 +13,7 @@ Events, each with its name under `event`:
     repeat     count: so many draws equalled a point that is known
     began      number, attempt, time
     stop       number, policy, step, value, threshold: a policy's decision
-    ended      number, state, and the other fields of `records.Trial`
+    ended      number, state, and the other fields of `records.Trial`; again: it failed, and waits for another attempt
     resumed    time, failed: a driver went on, with these failed trials to be run again
     note       text: for a person
     left       reason, time: the driver left, and the sweep can go on
@@ -26,6 +26,7 @@ again. A line that a crash cut off is not there.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -39,6 +40,8 @@ from trialtree.sweep.records import Decision, Head, Sweep, Trial
 SWEEPS = Path(".dvc/tmp/trialtree/sweeps")
 FILE = "journal.jsonl"
 LOCK = "driver.lock"
+
+_PATIENCE = 0.5  # seconds
 
 _OF_TRIAL = {field.name for field in fields(Trial)}
 _TUPLES = ("objective", "ran", "restored")
@@ -69,13 +72,11 @@ class Journal:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / LOCK).open("a+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(self._lock, fcntl.LOCK_EX, _PATIENCE):
             self._lock.seek(0)
             pid = self._lock.read().strip()
             self._lock.close()
-            raise SweepError(f"sweep {folder.name} is running already, in process {pid or 'unknown'}") from None
+            raise SweepError(f"sweep {folder.name} is running already, in process {pid or 'unknown'}")
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
@@ -127,16 +128,27 @@ def _mend(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
+def _locked(lock: IO[str], how: int, patience: float = 0.0) -> bool:
+    """Say whether a lock could be had; what only looks whether a driver runs holds it for a moment."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
 def running(folder: Path) -> bool:
     """Say whether a driver of the sweep runs."""
     try:
-        with (folder / LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        with (folder / LOCK).open() as lock:
+            return not _locked(lock, fcntl.LOCK_SH)
     except OSError:
         return False
-    return False
 
 
 def events(path: Path, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
@@ -210,10 +222,10 @@ def apply(sweep: Sweep, kind: str | None, event: Mapping[str, Any]) -> None:
         sweep.finished = sweep.interrupted = None
         for trial in (*sweep.of("running"), *(trials[number] for number in event.get("failed", ()))):
             trial.state = "waiting"
-    elif kind == "left":
-        sweep.interrupted = event["reason"]
-    elif kind == "finished":
-        sweep.finished = event["reason"]
+    elif kind in ("left", "finished"):
+        for trial in sweep.of("running"):
+            trial.state = "waiting"
+        setattr(sweep, "finished" if kind == "finished" else "interrupted", event["reason"])
 
 
 def _end(trial: Trial, event: Mapping[str, Any]) -> None:
@@ -227,6 +239,8 @@ def _end(trial: Trial, event: Mapping[str, Any]) -> None:
             setattr(trial, name, None if value is None else tuple(value))
         elif name in _OF_TRIAL:
             setattr(trial, name, value)
+    if event.get("again"):
+        trial.state = "waiting"
 
 
 def folders() -> list[Path]:

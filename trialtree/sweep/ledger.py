@@ -26,9 +26,10 @@ class Ledger:
         self.limits = Limits(section, sweep)
         self.exhausted = False  # nothing new is left to be asked for
         self.parts: dict[str, float] = {}  # seconds that went into the driver's own work
-        self._retries = section.limits.retries
-        self._teller = teller
-        self._waiting = deque(trial.number for trial in sweep.of("waiting"))
+        self._retries, self._teller = section.limits.retries, teller
+        # Of an earlier driver: what had failed and is to be run again, then what had not ended.
+        self._again = deque(trial.number for trial in sweep.of("waiting") if trial.reason is not None)
+        self._waiting = deque(trial.number for trial in sweep.of("waiting") if trial.reason is None)
 
     def note(self, event: str, **said: Any) -> None:
         """Write an event down, and only then know it.
@@ -41,9 +42,13 @@ class Ledger:
 
     def next(self) -> Trial | None:
         """Return the next trial to run; None where there is none now, or never."""
+        if self._again:
+            return self.sweep.trials[self._again.popleft()]
+        if self.limits.over:
+            return None
         if self._waiting:
             return self.sweep.trials[self._waiting.popleft()]
-        if self.exhausted or self.limits.full() or not self._teller.may_ask():
+        if not self.more or not self._teller.may_ask():
             return None
         number = len(self.sweep.trials)
         with self.timed("ask"):
@@ -55,6 +60,12 @@ class Ledger:
             return None
         self.note("asked", number=number, values=point.values, raw=point.raw, source=self._teller.source(number))
         return self.sweep.trials[number]
+
+    @property
+    def more(self) -> bool:
+        """Whether trials are left to be run, as far as is known."""
+        new = not self.exhausted and not self.limits.full()
+        return bool(self._again) or (self.limits.over is None and (bool(self._waiting) or new))
 
     def begin(self, trial: Trial) -> None:
         """Write down that a trial begins."""
@@ -78,16 +89,25 @@ class Ledger:
         said["name"] = trial.name if trial.commit else None
         said["log"] = trial.log if (self.journal.folder / str(trial.log)).exists() else None
         said["parts"] = {part: round(seconds, 5) for part, seconds in parts.items()}
+        again = how["state"] == "failed" and trial.attempt <= self._retries and self.limits.over is None
         with self.timed("journal"):
-            self.note("ended", number=trial.number, **{**said, **_CLEARED, **how})
-        again = trial.state == "failed" and trial.attempt <= self._retries
-        if not again:
-            with self.timed("tell"):
-                self._teller.tell(trial)
-            self.limits.take(trial)
-        elif self.limits.over is None:
-            trial.state = "waiting"
+            self.note("ended", number=trial.number, again=again, **{**said, **_CLEARED, **how})
+        if again:
             self._waiting.append(trial.number)
+            return
+        with self.timed("tell"):
+            self._teller.tell(trial)
+        self.limits.take(trial)
+
+    def leave(self, reason: str | None) -> None:
+        """Write down that the sweep is over and why, or with None that it was stopped."""
+        if reason is None:
+            self.note("left", reason="stopped", time=now())
+            return
+        for trial in self.sweep.of("waiting"):
+            if trial.reason is not None:  # it failed, and there will be no other attempt
+                self.note("ended", number=trial.number, state="failed", again=False)
+        self.note("finished", reason=reason, time=now())
 
     def over(self) -> str:
         """Return why a sweep is over that runs nothing any more."""

@@ -26,7 +26,7 @@ class Limits:
         limits = self._section.limits
         self._progress.take(trial)
         self._done += trial.state == "done"
-        self._lacking += trial.state == "failed" and "has no" in (trial.reason or "")
+        self._lacking += self._lacks(trial)
         failed = len(self._sweep.of("failed")) if limits.failures is not None else 0
         first = self._section.objectives[0]
         if limits.target is not None and trial.state == "done" and ranking.reached(trial, first, limits.target):
@@ -38,11 +38,18 @@ class Limits:
         elif self._lacking >= _HOPELESS and not self._done and not again:
             self.over = f"no trial has the objective: {trial.reason}"
 
+    def _lacks(self, trial: Trial) -> bool:
+        """Say whether a trial was made whose pipeline writes no such metric as the objective."""
+        missing = [goal.metric for goal in self._section.objectives if goal.metric not in trial.metrics]
+        return trial.state == "failed" and trial.reason in [ranking.lacking(name, trial.metrics) for name in missing]
+
     def timed_out(self) -> str | None:
         """Return that the sweep has had its time, if it has."""
         timeout = self._section.limits.timeout
-        over = timeout is not None and time.monotonic() - self._began >= timeout
-        return f"limits.timeout: {timeout:g} s are over" if over else None
+        if timeout is None or time.monotonic() - self._began < timeout:
+            return None
+        self.over = f"limits.timeout: {timeout:g} s are over"
+        return self.over
 
     def full(self) -> bool:
         """Say whether there are as many trials as there may be."""

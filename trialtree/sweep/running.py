@@ -20,12 +20,13 @@ from stages import params
 from stages.logs import ORDER
 from stages.recipes import size_in_bytes
 from trialtree.sweep import bycli, journal, limits, profiling, screen, section, space, telling, watched
-from trialtree.sweep.driver import Driver, Parts, Runner
+from trialtree.sweep.driver import Driver
 from trialtree.sweep.engine import DVC_VERSION, snapshot, trees
 from trialtree.sweep.engine.snapshot import Snapshot
 from trialtree.sweep.engine.trial import Tree
 from trialtree.sweep.journal import Journal, SweepError
 from trialtree.sweep.ledger import Ledger
+from trialtree.sweep.parts import Parts, Runner
 from trialtree.sweep.publishing import Publishing
 from trialtree.sweep.records import Head, Sweep
 from trialtree.sweep.screen import Kind, Screen, ending

@@ -22,6 +22,7 @@ class Slot:
     work: Work | None = None  # that runs, or waits for another slot to make the same
     parked: bool = False  # it waits
     began: float = 0.0  # time.monotonic()
+    computes: float | None = None  # time.monotonic() since when, without the wait for what imports
     tail: Tail | None = None  # of the curve that is watched
     decision: Decision | None = None  # to stop it
     again: bool = False  # whether its work was lost once by no fault of its own
@@ -31,6 +32,7 @@ class Slot:
         """Begin a trial."""
         self.trial, self.steps, self.began = trial, steps, time.monotonic()
         self.work, self.tail, self.decision, self.again, self.parts = None, None, None, False, {}
+        self.computes = None
 
     def go_on(self, reply: Reply | None) -> Work:
         """Let the trial go on until it has work to be run.
@@ -40,6 +42,14 @@ class Slot:
         """
         assert self.steps is not None  # noqa: S101  # it has a trial
         return next(self.steps) if reply is None else self.steps.send(reply)
+
+    def ended(self, seconds: float) -> None:
+        """Take that its work has ended, which has run so long."""
+        if self.work is not None:
+            self.add(f"stage {self.work.stage}", seconds)
+        if self.computes is None:
+            self.computes = time.monotonic() - seconds
+        self.work = self.tail = None
 
     @property
     def seconds(self) -> float:

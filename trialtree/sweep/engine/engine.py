@@ -86,6 +86,12 @@ class Engine:
         """
         return self.saver.refer(name, made.commit)
 
+    def output(self, made: Made, path: str) -> bytes | None:
+        """Return a file that a stage of a trial wrote; None where it has none, or DVC itself ran the stages."""
+        of = made.outs.get(path)
+        place = None if of is None else self.cache.place(of.md5)
+        return place.read_bytes() if place is not None and place.is_file() else None
+
     def tidy(self, *, objects: bool = False) -> None:
         """Keep Git quick after many trials: references in one file, and with `objects` these in a pack."""
         self.saver.pack()

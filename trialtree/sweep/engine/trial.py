@@ -64,6 +64,7 @@ class Made:
     model_bytes: int | None = None
     ran: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
+    outs: Mapping[str, Hash] = field(default_factory=dict)  # all that DVC keeps of it, by path
     parts: dict[str, float] = field(default_factory=dict)  # seconds
 
     @contextmanager
@@ -220,6 +221,7 @@ class Making:
         read = {out.path: metrics.parsed(out.path, files[out.path]) for out in outs if out.metric}
         made.metrics = metrics.flat(read.values())
         made.model_bytes = self._known[locks.MODEL].size if locks.MODEL in self._known else None
+        made.outs = self._known
         with made.timed("exp show"):
             of.show.put(made.commit, self._seconds, self._content, read, self._known)
 

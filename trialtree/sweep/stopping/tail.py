@@ -78,6 +78,12 @@ class Tail:
         self._told += len(new)
         return new
 
+    @classmethod
+    def reports(cls, content: bytes, source: Source) -> list[Report]:
+        """Return the reports of a file that is whole."""
+        rows = csv.reader(io.StringIO(content.decode(errors="replace"), newline=""))
+        return list(cls(Path(os.devnull), source)._reports(rows))
+
     def missed(self) -> str | None:
         """Return, when the stage has ended, why there was no report; None where there was one."""
         if self._told or not self._header:
