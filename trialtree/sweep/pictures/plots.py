@@ -111,10 +111,9 @@ def _target(place: int) -> Callable[[Any], float]:
 
 
 def _ordered(study: Study, importance: Sequence[tuple[str, float]]) -> list[str]:
-    """Return the names of the params that trials which are done have, the most important first."""
-    there = {key for trial in study.trials if trial.state == "done" for key in trial.values}
+    """Return the names of the params, the most important first."""
     keys = dict.fromkeys([*(key for key, _ in importance if key in study.names), *study.names])
-    return [study.names[key] for key in keys if key in there]
+    return [study.names[key] for key in keys]
 
 
 def _known(shares: Mapping[str, float]) -> Any:

@@ -43,12 +43,12 @@ def read(sweep: Sweep, goals: Sequence[Objective]) -> Study:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     trials = [sweep.trials[number] for number in sorted(sweep.trials)]
-    axes = dict(_axes(trials, set(logarithmic(sweep.head.section.get("space") or {}))))
+    done = [trial for trial in trials if trial.state == "done"]
+    axes = dict(_axes(done, set(logarithmic(sweep.head.section.get("space") or {}))))
     names = {key: _cut(name) for key, name in words.short(axes).items()}
     if len(set(names.values())) < len(names):
         names = {key: f"{_cut(name, _LONGEST - 4)} ({place})" for place, (key, name) in enumerate(names.items())}
-    frozen = [made for trial in trials if (made := _frozen(trial, axes, names))]
-    study = _made([goal.goal for goal in goals], frozen)
+    study = _made([goal.goal for goal in goals], [_frozen(trial, axes, names) for trial in trials])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study.set_metric_names([goal.metric for goal in goals])
@@ -57,7 +57,7 @@ def read(sweep: Sweep, goals: Sequence[Objective]) -> Study:
 
 def curves(trials: Sequence[Trial], goal: str) -> "optuna.Study":
     """Return the study of some trials' curves, without params: Optuna copies all that a study has, again and again."""
-    return _made([goal], [made for trial in trials if (made := _frozen(trial, {}, {}, curve=True))])
+    return _made([goal], [_frozen(trial, {}, {}, curve=True) for trial in trials])
 
 
 def _made(directions: Sequence[Any], trials: Sequence[Any]) -> "optuna.Study":
@@ -111,8 +111,7 @@ def _axis(values: Sequence[Any], log: bool) -> _Axis:
 def _labels(values: Sequence[Any]) -> dict[str, Label]:
     """Return a label for each value, short and its own: of a dotted name the end."""
     found: dict[str, Label] = {}
-    ordered = sorted(values, key=lambda v: (isinstance(v, str), not isinstance(v, int | float), _text(v)))
-    for value in ordered:
+    for value in sorted(values, key=_place):
         text = words.value(value)
         text = _cut(text.rpartition(".")[2] if text.replace(".", "").isidentifier() else text)
         number = 1
@@ -120,6 +119,12 @@ def _labels(values: Sequence[Any]) -> dict[str, Label]:
             number += 1
         found[_text(value)] = Label(label)
     return found
+
+
+def _place(value: Any) -> tuple[bool, float, str]:
+    """Return what choices are sorted by: numbers by size, and then the others by name."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return not number, value if number else 0, _text(value)
 
 
 def _cut(text: str, longest: int = _LONGEST) -> str:
@@ -131,15 +136,12 @@ def _text(value: Any) -> str:
 
 
 def _frozen(trial: Trial, axes: Mapping[str, _Axis], names: Mapping[str, str], *, curve: bool = False) -> Any:
-    """Return a trial as Optuna has it; None of one that has not ended."""
+    """Return a trial as Optuna has it: at its place, for Optuna counts; with params where it is done."""
     import optuna
 
-    states = {"done": optuna.trial.TrialState.COMPLETE, "failed": optuna.trial.TrialState.FAIL,
-              "pruned": optuna.trial.TrialState.PRUNED}  # fmt: skip
-    state = states.get(trial.state)
-    if state is None or (trial.state == "done" and trial.objective is None):
-        return None
-    here = {key: axes[key] for key in trial.values if key in axes}
+    states = {"done": optuna.trial.TrialState.COMPLETE, "pruned": optuna.trial.TrialState.PRUNED}
+    state = states.get(trial.state, optuna.trial.TrialState.FAIL)
+    here = {key: axes[key] for key in trial.values if key in axes} if trial.state == "done" else {}
     return optuna.trial.create_trial(
         state=state,
         values=[*(trial.objective or ())] if trial.state == "done" else None,
