@@ -6,6 +6,7 @@ killed loses no trial that had ended.
 """
 
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,13 @@ class Driver:
         with self._interruptions.counted():
             try:
                 self._ledger.leave(self._loop())
-            except OSError as error:
-                said = command.refused(error)
+            except (OSError, UserError) as error:
+                said = str(error) if isinstance(error, UserError) else command.refused(error)
                 if said is None:
                     raise
                 raise SweepError(f"{said}; `trialtree sweep --resume {sweep.head.id}` goes on") from error
+            finally:
+                self._stop()
         if self._kept:
             self._of.runner.tidy(objects=len(sweep.trials) >= _PACKED)
 
@@ -102,7 +105,16 @@ class Driver:
         """Let what runs fail: the sweep has had its time."""
         for slot in self._slots:
             if slot.trial is not None:
+                self._pool.stop(slot.number)
                 self._failed(slot, slot.trial, reason, stage=slot.work.stage if slot.work else None)
+
+    def _stop(self) -> None:
+        """Stop what runs."""
+        for slot in self._slots:
+            if slot.trial is not None:
+                self._pool.stop(slot.number)
+                with suppress(UserError, OSError):  # the tree goes with the sweep
+                    slot.leave()
 
     def _begin(self, slot: Slot, trial: Trial) -> None:
         """Begin a trial in a slot."""

@@ -95,7 +95,7 @@ class Making:
         }
         self._known: dict[str, Hash] = {**engine.pipeline.sources, **engine.pipeline.code}
         self._changed: dict[str, Entry] = {}
-        self._loose = False  # whether a command of the user's ran, which may have changed any file
+        self._loose = False  # whether a command of the user's runs or ran, which may have changed any file
 
     def all(self) -> Generator[Work, Reply, Made]:
         """Run what changed, and commit it.
@@ -103,6 +103,14 @@ class Making:
         Raises:
             UserError: an output is missing, or a metrics file damaged.
         """
+        try:
+            return (yield from self._steps())
+        finally:
+            if self._loose and not self._made.commit:  # it broke off, and the next trial must not find what is left
+                trees.clean(self._tree.path, self._of.snapshot, ())
+
+    def _steps(self) -> Generator[Work, Reply, Made]:
+        """Run what changed, and commit it."""
         if self._of.pipeline.inexact is None:
             try:
                 for stage in self._of.pipeline.stages:
@@ -132,14 +140,13 @@ class Making:
         while outs is None:
             with self._made.timed("place"):
                 self._place(stage)
-            work = Work(stage.name, stage.cmd, stage.is_module, key, {**self._env, "DVC_STAGE": stage.name})
-            reply = yield work
+            self._loose |= not stage.is_module or metrics.has_script(stage.name, self._content)
+            reply = yield Work(stage.name, stage.cmd, stage.is_module, key, {**self._env, "DVC_STAGE": stage.name})
             if reply == "stopped":
                 raise _StoppedError
             if reply == "again":
                 outs = self._kept(stage, key)
                 continue
-            self._loose |= not stage.is_module or metrics.has_script(stage.name, self._content)
             outs = self._saved(stage, key)
         self._known |= outs
         self._changed[stage.name] = {**new, "outs": entries.items(stage, outs)} if outs else new
@@ -276,9 +283,10 @@ class Making:
             (tree.path / _LOCK).write_bytes(before)
         targets = " ".join(shlex.quote(target) for target in self._of.targets)
         there = f"{python} checkout --quiet --force --with-deps --allow-missing {targets}"
-        yield Work(BY_DVC, f"{there} && {python} repro {targets}", module=False, key="", env=self._env)
-        tree.here.clear()
         self._loose = True
+        yield Work("dvc checkout", there, module=False, key="", env=self._env)
+        yield Work(BY_DVC, f"{python} repro {targets}", module=False, key="", env=self._env)
+        tree.here.clear()
         lock = (tree.path / _LOCK).read_bytes()
         found = locks.read_lock(lock)
         files = {path: (tree.path / path).read_bytes() for path in self._of.of_git if (tree.path / path).is_file()}
