@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,12 @@ from stages.curves import Curve
 from stages.growing import Growing
 from stages.recipes import Recipe
 from stages.tables import Column, Columns
+from tests.conftest import Repo
+from tests.slow import until
 from trialtree.sweep import section, stopping
+from trialtree.sweep.records import Decision
 from trialtree.sweep.stopping import Source, Tail, Watch, labels
+from trialtree.sweep.stopping.bandit import Bandit
 
 PARAMS = """
 experiment: rents
@@ -370,3 +376,28 @@ def test_a_trial_without_a_report_says_what_it_wrote(source: Source, text: str, 
     (tmp_path / source.file).write_text(text)
     assert tail.read() == []
     assert tail.missed() == said
+
+
+def test_a_fit_that_falls_behind_is_stopped_while_it_runs(slow: Callable[..., Repo]) -> None:
+    repo = slow()
+    policy = stopping.make(Bandit(slack_amount=0.1, delay_evaluation=5), "minimize")
+    assert policy is not None
+    policy.report(0, 1, 0.05)
+    tail = Tail(repo.path, Source("curve", ("train_loss",)))
+
+    def decided() -> Decision | None:
+        for t, value in tail.read():
+            policy.report(1, t, value)
+            if decision := policy.decide(1):
+                return decision
+        return None
+
+    env = {**repo.env, "TRIALTREE_CURVE_EVERY": "0.02"}
+    with subprocess.Popen(["python", "-m", "stages.train"], cwd=repo.path, env=env) as train:
+        try:
+            decision = until(decided)
+            assert train.poll() is None
+        finally:
+            train.kill()
+    # The estimator's loss is 1, 1/2, 1/3 and so on.
+    assert decision == Decision("bandit", 5, 0.2, pytest.approx(0.15))
