@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from stages import command, invocations, logs
-from tests.conftest import Repo
-from trialtree.logs import finding, records, showing
+from tests import journals
+from tests.conftest import PROJECT, Repo
+from tests.journals import done, failed, pruned
+from trialtree.logs import finding, records, showing, sweeps
 from trialtree.logs import of_lock as executions
+from trialtree.sweep import journal
 from trialtree.tracking import git, locks
 
 PATIENCE = 60  # seconds to wait for another process
@@ -305,3 +308,75 @@ def test_a_disk_that_is_full_ends_the_log_and_neither_the_stage_nor_its_record()
         print("more")
         print("done")
     assert (kept().status, kept().output()) == (0, "begun\n")
+
+
+def swept(*logs: int, name: str = "iris-k3f9") -> Path:
+    """Write the journal of a sweep: trial 0 is done, 1 failed, 2 was stopped, 3 failed before it printed anything."""
+    trials = [done(0, 0.5, log="logs/00000.log"), failed(1, "train: ValueError: no", status=-9), pruned(2),
+              failed(3, "no room", log=None, stage=None)]  # fmt: skip
+    folder = journals.write(journal.place(), journals.sweep(trials, journals.head(name)))
+    (folder / "logs").mkdir()
+    for number in logs:
+        (folder / f"logs/{number:05}.log").write_text(f"10 %\rtrial {number}\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.usefixtures("there")
+def test_a_trial_of_a_sweep_tells_what_it_printed_and_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    swept(0, 1, 2)
+    ends = ["0.2 s, done", "0.5 s, failed: train: ValueError: no",
+            "0.5 s, pruned: median_stopping at report 12: 0.5 against 0.75"]  # fmt: skip
+    for number, ended in enumerate(ends):
+        for name in (f"iris-k3f9/{number}", f"iris-k3f9-{number:04}", f"iris/{number}"):
+            showing.show(finding.find(name).parts)
+            header, printed = capsys.readouterr().out.splitlines()
+            assert (header[:11], header.endswith(f", {ended}"), printed) == ("==> trial: ", True, f"trial {number}")
+    (stage,) = showing.as_json(found := finding.find("iris-k3f9/1"), found.parts)["stages"]
+    assert (stage["stage"], stage["state"], stage["exit"], stage["output"]) == ("trial", "ended", -9, "trial 1\n")
+    with pytest.raises(finding.LogsError, match=r"^iris-k3f9/1: all that a sweep's trial printed is one log"):
+        showing.chosen(found, "train")
+
+
+@pytest.mark.usefixtures("there")
+def test_a_trial_of_a_sweep_that_kept_nothing_says_how_it_ended() -> None:
+    swept()
+    refused = {}
+    for name in ("iris-k3f9/3", "iris-k3f9-0009", "iris/1"):
+        with pytest.raises(sweeps.NoLogError) as error:
+            finding.find(name)
+        refused[name] = str(error.value)
+    assert refused == {
+        "iris-k3f9/3": "trial 3 of iris-k3f9, failed: no room: what it printed is not kept",
+        "iris-k3f9-0009": "sweep iris-k3f9 has no trial 9; it has 0 to 3",
+        "iris/1": "trial 1 of iris-k3f9, failed: train: ValueError: no: what it printed is not kept",
+    }
+
+
+def test_a_branch_of_such_a_name_and_an_experiment_whose_log_is_gone_are_what_they_were(ran: Repo) -> None:
+    ran.git("branch", "iris/1")
+    ran.dvc("exp", "run", "-n", "iris-k3f9-0000", "-S", "train.hyperparameters.C=0.5", "evaluate")
+    ran.run("python", "-c", "from tests import test_logs; test_logs.swept(1)", PYTHONPATH=str(PROJECT))
+    assert [stage["stage"] for stage in told(ran, "iris/1")] == [*locks.STAGES, "register"]
+    assert [stage["stage"] for stage in told(ran, "iris-k3f9/0")] == [*locks.STAGES]
+    assert [stage["output"] for stage in told(ran, "iris-k3f9/1")] == ["trial 1\n"]
+
+
+@pytest.mark.usefixtures("there")
+def test_a_trial_of_a_sweep_is_followed_to_its_end() -> None:
+    folder = journal.place() / "iris-k3f9"
+    with journal.Journal(folder) as driver:
+        driver.add("sweep", **vars(journals.head()))
+        driver.add("asked", number=0, values={}, raw={}, source="sampler")
+        driver.add("began", number=0, attempt=1, time=1790000000000)
+        (folder / "logs").mkdir()
+        (folder / "logs/00000.log").write_text("one\n", encoding="utf-8")
+        with subprocess.Popen(
+            ["trialtree", "logs", "-f", "iris-k3f9/0"], stdout=subprocess.PIPE, text=True
+        ) as follower:
+            assert follower.stdout
+            said = iter(follower.stdout.readline, "")
+            assert [next(said)[-10:], next(said)] == [", running\n", "one\n"]
+            with (folder / "logs/00000.log").open("a", encoding="utf-8") as log:
+                log.write("two\n")
+            driver.add("ended", number=0, state="failed", reason="bad", seconds=1.5, log="logs/00000.log")
+            assert list(said) == ["two\n", "==> trial: 1.5 s, failed: bad\n"]

@@ -100,6 +100,8 @@ def _importance(figure: Any, panels: Sequence[Any], plot: Plot) -> None:
     axes.set(xlabel=f"importance for {plot.options['target_name']}", ylabel="")
     for bar in axes.patches:
         bar.set_color("#3b75af")
+    for text in axes.texts:
+        text.set(text=f" {text.get_text()}", size=8, color=_DARK)
     axes.get_legend().remove()
 
 
@@ -117,7 +119,7 @@ def _parallel(figure: Any, panels: Sequence[Any], plot: Plot) -> None:
         lines.set_cmap(_toward(plot))
         lines.set_clim(*plots.shaded(plot))
     lines.colorbar.solids.set_alpha(1)
-    axes.tick_params(axis="x", length=0)
+    axes.tick_params(axis="x", length=0, pad=10)  # the last choices of the axes stand lower than these
     for label in axes.get_xticklabels():
         label.set(rotation=0 if count < 6 else 18, ha="center" if count < 6 else "right", size=9)
     for other in figure.axes[1:]:
@@ -168,7 +170,7 @@ def _contour(figure: Any, panels: Sequence[Any], plot: Plot) -> None:
     side = math.isqrt(len(panels))
     inches = 4.6 if side == 1 else 2.1
     figure.set_size_inches(side * (inches + 0.15) + 1.8, side * (inches * 0.85 + 0.15) + 0.8)
-    figure.subplots_adjust(left=0.12, right=0.86, bottom=0.12, top=0.97, wspace=0.08, hspace=0.08)
+    figure.subplots_adjust(left=0.12, right=0.86, bottom=0.12, top=0.97, wspace=0.12, hspace=0.1)
     for bar in figure.axes[len(panels) :]:
         bar.remove()
     shades = _toward(plot)
