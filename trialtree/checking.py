@@ -53,6 +53,18 @@ def _params(content: dict[str, Any]) -> Iterator[str]:
         yield from _columns(read["fetch"], read["split"], content["fetch"])
     if "train" in read:
         yield from _estimator(read)
+    if "sweep" in content:
+        yield from _sweep(content)
+
+
+def _sweep(content: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the sweep section."""
+    from trialtree.sweep import checking, section
+
+    try:
+        yield from checking.check(section.read(content), content)
+    except UserError as error:
+        yield from str(error).splitlines()
 
 
 def _columns(fetch: Any, split: Any, section: Any) -> Iterator[str]:

@@ -16,6 +16,10 @@ trialtree ui
 trialtree logs [TRIAL]
 trialtree runs
 trialtree compare A B...
+trialtree sweep
+trialtree sweep show [SWEEP]
+trialtree sweeps
+trialtree best [SWEEP]
 """
 
 import json
@@ -414,6 +418,51 @@ def sweep(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
     else:
         status = running.new(options)
     raise typer.Exit(status)
+
+
+@sweep_app.command("show")
+def show_sweep(
+    sweep: Annotated[str | None, typer.Argument(help="Its id, or the beginning; default the last.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures; default the sweep's own.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and draw nothing.")] = False,
+) -> None:
+    """Tell what came of a sweep, trial by trial, and draw it as PNG and HTML."""
+    target = out and out.absolute()
+    repository.enter()
+    from trialtree.sweep import history
+
+    history.show(sweep, out=target, as_json=as_json)
+
+
+@app.command()
+def sweeps(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the sweeps that were run here."""
+    repository.enter()
+    from trialtree.sweep import history
+
+    history.sweeps(as_json=as_json)
+
+
+@app.command()
+def best(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
+    sweep: Annotated[str | None, typer.Argument(help="Its id, or the beginning; default the last.")] = None,
+    trial: Annotated[int | None, typer.Option(min=0, help="Another trial than the best, by its number.")] = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Bring it into the workspace, as `dvc exp apply` does.")
+    ] = False,
+    branch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Make a branch of it, as `dvc exp branch`.")
+    ] = None,
+    register: Annotated[bool, typer.Option("--register", help="Register its model, if its gates hold.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the best trial of a sweep and why it is, and take it into the workspace, a branch or the registry."""
+    repository.enter()
+    from trialtree.sweep import best as choosing
+
+    asked = choosing.Asked(sweep, trial, apply, branch, register, as_json)
+    for line in choosing.best(asked):
+        print(line, flush=True)
 
 
 @app.command(hidden=True)
