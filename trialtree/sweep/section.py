@@ -79,6 +79,12 @@ class Limits(params.Section):
     memory: Annotated[str, AfterValidator(_size)] | None = None  # of a trial, such as 2GB
 
 
+_Start = Annotated[
+    Annotated[str, Tag("(one)")] | Annotated[dict[str, Any], Tag("(options)")],
+    Discriminator(lambda value: "(options)" if isinstance(value, Mapping) else "(one)"),
+]
+
+
 class SweepParams(params.Section):
     """The sweep section. What `space` and `where` say is read by `space.read`."""
 
@@ -89,7 +95,7 @@ class SweepParams(params.Section):
     allow_test: bool = False  # let the test part choose the best trial
     tie_break: list[Objective] = []
     space: Annotated[dict[str, Any], AfterValidator(_some)]
-    where: list[str] = []
+    where: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = []
     sampling: Annotated[
         Annotated[str, _one_of(SAMPLERS), Tag("(one)")] | Annotated[Sampling, Tag("(options)")],
         Discriminator(lambda value: "(options)" if isinstance(value, Mapping | Sampling) else "(one)"),
@@ -99,7 +105,7 @@ class SweepParams(params.Section):
     start_from: Annotated[
         Annotated[str, Tag("(one)")]
         | Annotated[dict[str, Any], Tag("(options)")]
-        | Annotated[list[str | dict[str, Any]], Tag("(list)")],
+        | Annotated[list[_Start], Tag("(list)")],
         Discriminator(_form),
     ] = []
     early_termination: EarlyTermination | None = None

@@ -13,6 +13,8 @@ class Sampler(Protocol):
     """Says which point the next trial has."""
 
     repeats: int  # draws that equalled a known point so far
+    started: int  # trials, the first ones, whose points start_from gives
+    notes: tuple[str, ...]  # for a person, of what it starts from
 
     def ask(self, number: int) -> Point | None:
         """Return the point of a trial; None where nothing new is left."""

@@ -16,7 +16,8 @@ class Distinct:
 
     def __init__(self, space: Space, known: Iterable[str] = ()) -> None:
         self.space = space
-        self.repeats = 0
+        self.repeats = self.started = 0
+        self.notes: tuple[str, ...] = ()
         self._known = set(known)  # cells
         self._points: list[Point] = []  # of trials 0, 1, ...
         self._restored: dict[int, Point] = {}

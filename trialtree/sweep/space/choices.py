@@ -10,6 +10,7 @@ from trialtree.sweep.space.expressions import Expression, Positive
 class Choice(Expression):
     """One item of several; what is drawn is its place, from 0."""
 
+    name: ClassVar[str] = "choice"
     short: ClassVar[tuple[str, ...]] = ()
     values: Annotated[list[Any], Field(min_length=1)]
     weights: list[Positive] | None = None  # how often each is drawn, as shares of their sum

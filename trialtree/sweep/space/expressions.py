@@ -28,6 +28,7 @@ _STANDARD = NormalDist()
 class Expression(params.Section):
     """What values are drawn from."""
 
+    name: ClassVar[str]  # in params.yaml
     short: ClassVar[tuple[str, ...]]  # the fields that a list in their place gives, in order
 
     @property
@@ -86,6 +87,7 @@ class Drawn(Expression):
 class Uniform(Drawn):
     """Evenly between two numbers, or between the exponentials of two numbers by their logarithm."""
 
+    name: ClassVar[str] = "uniform"
     short: ClassVar[tuple[str, ...]] = ("min_value", "max_value")
     min_value: Number
     max_value: Number
@@ -133,6 +135,7 @@ class Uniform(Drawn):
 class QUniform(Uniform):
     """Multiples of q; the end points have half the weight of others, and may lie outside of the range."""
 
+    name: ClassVar[str] = "quniform"
     short: ClassVar[tuple[str, ...]] = ("min_value", "max_value", "q")
     q: Positive
 
@@ -140,12 +143,14 @@ class QUniform(Uniform):
 class LogUniform(Uniform):
     """exp(uniform): the bounds are exponents."""
 
+    name: ClassVar[str] = "loguniform"
     exponential = True
 
 
 class QLogUniform(LogUniform):
     """Multiples of q."""
 
+    name: ClassVar[str] = "qloguniform"
     short: ClassVar[tuple[str, ...]] = ("min_value", "max_value", "q")
     q: Positive
 
@@ -153,6 +158,7 @@ class QLogUniform(LogUniform):
 class Normal(Drawn):
     """A normal distribution, without bounds, or the exponential of one."""
 
+    name: ClassVar[str] = "normal"
     short: ClassVar[tuple[str, ...]] = ("mu", "sigma")
     mu: Number
     sigma: Positive
@@ -179,6 +185,7 @@ class Normal(Drawn):
 class QNormal(Normal):
     """Multiples of q."""
 
+    name: ClassVar[str] = "qnormal"
     short: ClassVar[tuple[str, ...]] = ("mu", "sigma", "q")
     q: Positive
 
@@ -186,12 +193,14 @@ class QNormal(Normal):
 class LogNormal(Normal):
     """exp(normal): mu and sigma are those of the logarithm."""
 
+    name: ClassVar[str] = "lognormal"
     exponential = True
 
 
 class QLogNormal(LogNormal):
     """Multiples of q."""
 
+    name: ClassVar[str] = "qlognormal"
     short: ClassVar[tuple[str, ...]] = ("mu", "sigma", "q")
     q: Positive
 
@@ -199,6 +208,7 @@ class QLogNormal(LogNormal):
 class RandInt(Expression):
     """A whole number from 0 up to, but not including, upper; which are next to each other does not matter."""
 
+    name: ClassVar[str] = "randint"
     short: ClassVar[tuple[str, ...]] = ("upper",)
     upper: Annotated[int, Field(ge=1)]
 
@@ -275,6 +285,7 @@ class Stepped(Expression):
 class Float(Stepped):
     """A number between two values."""
 
+    name: ClassVar[str] = "float"
     low: Number
     high: Number
     step: Positive | None = None
@@ -283,6 +294,7 @@ class Float(Stepped):
 class Int(Stepped):
     """A whole number between two values."""
 
+    name: ClassVar[str] = "int"
     low: int
     high: int
     step: Annotated[int, Field(ge=1)] = 1
@@ -311,15 +323,8 @@ def _exact(number: int | float) -> Decimal:
 
 
 NUMBERS: Mapping[str, type[Expression]] = {
-    "randint": RandInt,
-    "uniform": Uniform,
-    "quniform": QUniform,
-    "loguniform": LogUniform,
-    "qloguniform": QLogUniform,
-    "normal": Normal,
-    "qnormal": QNormal,
-    "lognormal": LogNormal,
-    "qlognormal": QLogNormal,
-    "int": Int,
-    "float": Float,
-}
+    cls.name: cls
+    for cls in (
+        RandInt, Uniform, QUniform, LogUniform, QLogUniform, Normal, QNormal, LogNormal, QLogNormal, Int, Float,
+    )
+}  # fmt: skip

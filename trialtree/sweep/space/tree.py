@@ -122,3 +122,11 @@ def every(group: Group) -> Iterator[Fixed | Linked | Dimension]:
         if isinstance(member, Dimension):
             for below in member.items:
                 yield from every(below)
+
+
+def groups(group: Group) -> Iterator[list[Dimension]]:
+    """Yield the keys that are drawn together: those of a group, then those of each item below it."""
+    yield group.dimensions
+    for dimension in group.dimensions:
+        for below in dimension.items:
+            yield from groups(below)
