@@ -37,7 +37,7 @@ def _other(objects: git.Objects, commit: str, hashes: Iterable[tuple[str, str]])
 def _other_params(objects: git.Objects, commit: str, lock: Mapping[str, Any]) -> Iterator[str]:
     """Yield the params files that have other values than the stages ran with."""
     for path, ran in _params(lock).items():
-        there = locks.load(objects.read(f"{commit}:./{path}") or b"") or {}
+        there = locks.shared(objects.read(f"{commit}:./{path}") or b"") or {}
         if any(there.get(section) != value for section, value in ran.items()):
             yield path
 

@@ -48,6 +48,12 @@ def load(content: bytes) -> Any:
             raise TrialError(f"is not YAML: {str(error).splitlines()[0]}") from None
 
 
+@lru_cache(maxsize=4)
+def shared(content: bytes) -> Any:
+    """Return what `load` does, to several who ask for the same one after another, and do not change it."""
+    return load(content)
+
+
 def _quickly(content: bytes) -> Any:
     """Return the value of a document without tags, anchors and merges.
 
@@ -106,6 +112,7 @@ def _parser() -> Any:
 _reader = Reader(_quickly)
 
 
+@lru_cache(maxsize=4)
 def _in_pieces(content: bytes) -> dict[str, Any] | None:
     """Return the stages of a dvc.lock as DVC writes it; None of another."""
     try:

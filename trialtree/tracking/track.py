@@ -7,7 +7,7 @@ Done twice, it adds nothing. A store that was lost is made again.
 
 from collections.abc import Iterator, Sequence
 
-from trialtree.tracking import claims, files, git, index, locks, parents, storage, stores, survey, trials
+from trialtree.tracking import claims, files, git, index, locks, odb, parents, storage, stores, survey, trials
 from trialtree.tracking.index import STATE, Known, state
 from trialtree.tracking.locks import LOCK, TrialError
 from trialtree.tracking.publisher import Publisher, Runs, count, gaps
@@ -63,7 +63,7 @@ def everything() -> Iterator[str]:
         yield from _not_in_git(found, known, settings)
         return
     with (
-        git.objects() as objects,
+        odb.objects() as objects,
         store.opened(_AFTER.format(" --all")) as client,
         claims.in_bulk(client),
     ):

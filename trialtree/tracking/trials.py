@@ -142,7 +142,7 @@ def _trial(
     lock: Mapping[str, Any], of: Files, place: Place, origin: Mapping[str, str], settings: storage.Settings
 ) -> Trial:
     """Return a trial by its files, and by the tags that say where it came from."""
-    content = locks.load(of.read("params.yaml") or b"")
+    content = locks.shared(of.read("params.yaml") or b"")
     wished = wishes.of(content if isinstance(content, Mapping) else {})
     metrics = _metrics(lock, of)
     stored, datasets = _data(lock, of, settings)

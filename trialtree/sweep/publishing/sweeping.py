@@ -10,7 +10,7 @@ from trialtree.sweep import journal
 from trialtree.sweep.publishing import unsaved
 from trialtree.sweep.publishing.parent import Parent, status_of
 from trialtree.sweep.records import ENDED, Sweep, Trial
-from trialtree.tracking import bulk, files, git, index, runs, storage, stores, trials
+from trialtree.tracking import bulk, files, index, odb, runs, storage, stores, trials
 from trialtree.tracking.committed import Memo
 from trialtree.tracking.fresh import Baseline
 from trialtree.tracking.index import PARENT, STATE, Known
@@ -35,7 +35,7 @@ class Sweeping:
         self._store, self._settings = stores.find(), storage.read()
         self._baseline = Baseline(self._sweep.head.baseline, trials.main(files.Here()))
         self._stack = ExitStack()
-        self._objects = self._stack.enter_context(git.objects())
+        self._objects = self._stack.enter_context(odb.objects())
         self._memo: Memo = {}
         self._there: dict[int, str] = {}  # what tells each trial that is in MLflow from another end of it, by number
         self._states: dict[int, str] = {}  # of the trials that Git holds
