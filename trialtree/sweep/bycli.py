@@ -40,7 +40,7 @@ class Cli:
         if commit is None:
             raise UserError(f"DVC made no experiment {name}; its log says why")
         with git.objects() as objects:
-            lock = locks.read_lock(objects.read(f"{commit}:./{locks.LOCK}") or b"")
+            lock = (locks.load(objects.read(f"{commit}:./{locks.LOCK}") or b"") or {}).get("stages") or {}
             files = (path for path in _metrics(lock))
             read = [metrics.parsed(path, objects.read(f"{commit}:./{path}") or b"{}") for path in files]
         return Made(commit, metrics.flat(read), metrics.size(lock, locks.MODEL), ran=[*lock])

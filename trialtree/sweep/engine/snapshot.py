@@ -31,13 +31,15 @@ def take() -> Snapshot:
     """Return what stands in the working folder.
 
     Raises:
-        SweepError: there is no commit yet, a merge is under way, or tracked data have changed behind DVC's back.
-        GitError: there is no repository.
+        SweepError: a merge is under way, or a file has conflicts that nobody has resolved.
+        GitError: there is no repository, or no commit yet.
     """
     baseline = git.head()
     if git.run("rev-parse", "--verify", "--quiet", "MERGE_HEAD") is not None:
         raise SweepError("a merge is under way; finish it, or `git merge --abort`: a sweep needs a commit to stand on")
     top = Path(_git("rev-parse", "--show-toplevel"))
+    if unmerged := _git("-C", str(top), "diff", "--name-only", "--diff-filter=U", "-z").split("\0")[0]:
+        raise SweepError(f"{unmerged} has conflicts that are not resolved; resolve them, then `git add {unmerged}`")
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder, "index")
         with suppress(FileNotFoundError):
@@ -55,9 +57,11 @@ def _git(*arguments: str, env: Mapping[str, str] | None = None) -> str:
     Raises:
         SweepError: it refuses.
     """
+    # No hook runs for an index that is not the person's own.
     done = subprocess.run(
-        ["git", *arguments], env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False
-    )
+        ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
+        env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if done.returncode:
         raise SweepError(f"git {arguments[0]}: {' '.join(done.stderr.split())}")
     return done.stdout.removesuffix("\n")

@@ -288,7 +288,7 @@ class Making:
         yield Work(BY_DVC, f"{python} repro {targets}", module=False, key="", env=self._env)
         tree.here.clear()
         lock = (tree.path / _LOCK).read_bytes()
-        found = locks.read_lock(lock)
+        found = (locks.load(lock) or {}).get("stages") or {}  # whatever stages there are
         files = {path: (tree.path / path).read_bytes() for path in self._of.of_git if (tree.path / path).is_file()}
         self._made.ran, self._made.restored = [*found], []
         self._made.metrics = metrics.flat(metrics.parsed(path, files[path]) for path in files)
