@@ -232,7 +232,7 @@ def _end(trial: Trial, event: Mapping[str, Any]) -> None:
     """Take in how a trial ended."""
     for name, value in event.items():
         if name == "decision":
-            trial.decision = None if value is None else Decision(**value)
+            trial.decision = Decision(**value) if isinstance(value, Mapping) else value
         elif name == "curve":
             trial.curve = [(step, number) for step, number in value]
         elif name in _TUPLES:
