@@ -160,3 +160,19 @@ def read(content: Mapping[str, Any]) -> SweepParams:
     if section is None or faults:
         raise params.ParamsError("\n".join(dict.fromkeys(faults)))
     return section
+
+
+def check(section: SweepParams, content: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a section in view of all of params.yaml, one line each; imports its estimators."""
+    from trialtree.sweep import samplers, space
+    from trialtree.sweep.samplers import starting
+    from trialtree.sweep.space import metrics, probing
+
+    searched = space.read(section.space, section.where, content)
+    said = [*probing.unknown_keys(searched), *samplers.faults(section, searched), *starting.faults(section, searched)]
+    try:
+        said += probing.empty(searched)
+        points = probing.points(searched)
+    except params.ParamsError as error:  # a condition that cannot be told of some points
+        return [*said, *str(error).splitlines()]
+    return list(dict.fromkeys([*said, *metrics.faults(section, content, points), *probing.faults(searched, points)]))

@@ -45,8 +45,10 @@ class Start:
         )
 
 
-def read(section: SweepParams, space: Space, until: int | None = None) -> Start:
+def read(section: SweepParams, space: Space, until: int | None = None, *, git: bool = True) -> Start:
     """Return what a sweep starts from; earlier trials are those before `until`, in milliseconds since 1970.
+
+    Without `git` nothing is read of the trials that Git holds.
 
     Raises:
         ParamsError: a point is outside of the space, or there is no such sweep; every fault, one line each.
@@ -55,7 +57,9 @@ def read(section: SweepParams, space: Space, until: int | None = None) -> Start:
     for number, of in enumerate(section.starts):
         place = f"start_from[{number}]" if isinstance(section.start_from, list) else "start_from"
         try:
-            start += _one(of, place, section, space, until)
+            _refuse_history(of, place, section)
+            if git or of != _HISTORY:
+                start += _one(of, place, section, space, until)
         except UserError as error:
             faults += str(error).splitlines()
     if faults:
@@ -64,14 +68,20 @@ def read(section: SweepParams, space: Space, until: int | None = None) -> Start:
     return replace(start, points=tuple(points.values()))
 
 
+def faults(section: SweepParams, space: Space) -> list[str]:
+    """Return what is wrong with start_from, without a look at the trials of Git, one line each."""
+    try:
+        read(section, space, git=False)
+    except ParamsError as error:
+        return str(error).splitlines()
+    return []
+
+
 def _one(of: str | dict[str, Any], place: str, section: SweepParams, space: Space, until: int | None) -> Start:
     """Return what one entry of start_from gives."""
     if isinstance(of, Mapping):
         return Start(points=(_given(of, place, section.seed, space),))
     if of == _HISTORY:
-        if section.sampler.sampler not in MODELLED:
-            learn = ", ".join(MODELLED)
-            raise _fault(place, f"history is for samplers that learn: {learn}; got {section.sampler.sampler}")
         known, count = _of(_history(until), section, space)
         return Start(known=tuple(known), notes=(_said(of, len(known), count),))
     if of.startswith(_SWEEP):
@@ -82,6 +92,13 @@ def _one(of: str | dict[str, Any], place: str, section: SweepParams, space: Spac
             notes=(_said(of, len(known), count),),
         )
     raise _fault(place, f"must be a point, sweep:ID or history, got {shown(of)}")
+
+
+def _refuse_history(of: str | dict[str, Any], place: str, section: SweepParams) -> None:
+    """Refuse trials of Git for a sampler that learns nothing of them."""
+    if of == _HISTORY and section.sampler.sampler not in MODELLED:
+        learn = ", ".join(MODELLED)
+        raise _fault(place, f"history is for samplers that learn: {learn}; got {section.sampler.sampler}")
 
 
 def _fault(place: str, rule: str) -> ParamsError:

@@ -14,6 +14,8 @@ from trialtree.sweep.space.finding import MISSING
 from trialtree.sweep.space.reading import Reader
 from trialtree.sweep.space.tree import Dimension, Group, Linked
 
+__all__ = ["MISSING", "Condition", "Point", "Space", "faults", "read"]
+
 _SECTION = "sweep.space"
 
 
