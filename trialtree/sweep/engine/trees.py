@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -34,51 +34,59 @@ class Trees:
         for number in range(_MOST):
             if len(self._held) == count:
                 break
-            lock = (folder / f"{number}.lock").open("a")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.close()
-                continue
-            self._held.append((folder / str(number), lock))
-            _at(folder / str(number), self._snapshot)
+            if (lock := _locked(folder / str(number))) is not None:
+                self._held.append((folder / str(number), lock))
+                _at(folder / str(number), self._snapshot)
         return [path / self._snapshot.prefix if self._snapshot.prefix else path for path, _ in self._held]
 
     def close(self) -> None:
         """Remove the worktrees, and let others take their places."""
         for path, lock in self._held:
-            with suppress(SweepError):
-                _git("worktree", "remove", "--force", "--force", str(path), at=self._top)
-            shutil.rmtree(path, ignore_errors=True)
-            Path(lock.name).unlink(missing_ok=True)
-            lock.close()
+            _remove(path, lock)
         self._held.clear()
 
 
 def tidy(top: Path) -> None:
-    """Remove what killed sweeps left: worktrees that nobody holds, and Git's notes of them."""
-    for path in _left(top / _FOLDER):
-        shutil.rmtree(path, ignore_errors=True)
-    _git("worktree", "prune", at=top)
-
-
-def _left(folder: Path) -> Iterator[Path]:
+    """Remove what killed sweeps left: worktrees that nobody holds."""
     with suppress(FileNotFoundError):
-        for path in folder.iterdir():
-            if path.suffix == ".lock":
-                continue
-            with (folder / f"{path.name}.lock").open("a") as lock, suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield path
-                Path(lock.name).unlink(missing_ok=True)
+        for path in (top / _FOLDER).iterdir():
+            if path.suffix != ".lock" and (lock := _locked(path)) is not None:
+                _remove(path, lock)
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """Return the lock of a worktree, taken; None where another sweep has it."""
+    while True:
+        lock = path.with_name(f"{path.name}.lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another may have removed the file since it was opened: then whoever makes it anew would have it too.
+            if os.fstat(lock.fileno()).st_ino == Path(lock.name).stat().st_ino:
+                return lock
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            lock.close()
+            return None
+        lock.close()
+
+
+def _remove(path: Path, lock: IO[str]) -> None:
+    """Remove a worktree and its lock; Git's note of it alone, for another's worktree may be away with its disk."""
+    with suppress(SweepError):
+        _git("worktree", "remove", "--force", "--force", str(path), at=path.parent)
+    if path.exists():  # half made, so that Git refused
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(SweepError):
+            _git("worktree", "remove", "--force", "--force", str(path), at=path.parent)
+    Path(lock.name).unlink(missing_ok=True)
+    lock.close()
 
 
 def _at(path: Path, of: Snapshot) -> None:
     """Bring a worktree to the snapshot, made where it is not there; other files in it go, DVC's own apart."""
     if not (path / ".git").exists():
         shutil.rmtree(path, ignore_errors=True)
-        with suppress(SweepError):
-            _git("worktree", "prune", at=path.parent)
         _git("worktree", "add", "--force", "--no-checkout", "--detach", str(path), of.baseline, at=path.parent)
     for lock in (_git_folder(path) / name for name in ("index.lock", "HEAD.lock")):
         lock.unlink(missing_ok=True)  # of a process that was killed: the tree is ours alone
@@ -111,9 +119,10 @@ def _git(*arguments: str, at: Path) -> str:
     Raises:
         SweepError: it refuses.
     """
-    # No hook of the user's runs for a worktree that the user does not see.
+    # No hook of the user's runs for a worktree that the user does not see, and lines end as DVC writes them there.
+    settings = "-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false"
     done = subprocess.run(
-        ["git", "-c", f"core.hooksPath={os.devnull}", "-C", str(at), *arguments],
+        ["git", *settings, "-C", str(at), *arguments],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

@@ -179,7 +179,11 @@ class Making:
         return outs if outs is not None and all(out.path in outs for out in stage.outs) else None
 
     def _place(self, stage: Stage) -> None:
-        """Put what a stage depends on into the tree, and take its outputs away."""
+        """Put what a stage depends on into the tree, and take its outputs away.
+
+        Raises:
+            UserError: something of it is nowhere.
+        """
         tree = self._tree
         paths = stage.deps
         if not stage.reads_its_deps:
@@ -192,7 +196,10 @@ class Making:
                 continue
             maker = self._of.made_by.get(path)
             of_git = maker is not None and path in self._of.of_git
-            self._of.cache.checkout(self._known[path], tree.path / path, copied=of_git)
+            try:
+                self._of.cache.checkout(self._known[path], tree.path / path, copied=of_git)
+            except FileNotFoundError:
+                raise UserError(f"{path} is not in DVC's cache, into which `dvc pull` brings it") from None
             tree.here[path] = self._known[path]
         for out in stage.outs:
             tree.here.pop(out.path, None)
