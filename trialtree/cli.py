@@ -20,6 +20,7 @@ trialtree sweep
 trialtree sweep show [SWEEP]
 trialtree sweeps
 trialtree best [SWEEP]
+trialtree queue run
 """
 
 import json
@@ -463,6 +464,28 @@ def best(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
     asked = choosing.Asked(sweep, trial, apply, branch, register, as_json)
     for line in choosing.best(asked):
         print(line, flush=True)
+
+
+queue_app = typer.Typer(help="DVC's own queue, which `dvc exp run --queue` fills.", no_args_is_help=True)
+app.add_typer(queue_app, name="queue")
+
+
+@queue_app.callback()
+def _queue() -> None:
+    pass
+
+
+@queue_app.command("run")
+def run_queue(
+    jobs: Annotated[int | None, typer.Option("-j", "--jobs", min=1, help="Experiments at once; default cores.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print an event of JSON a line.")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Print plain lines.")] = False,
+) -> None:
+    """Run what is in DVC's queue, as `dvc queue start` does, in warm processes, until it is empty."""
+    repository.enter()
+    from trialtree.queue import running
+
+    raise typer.Exit(running.run(jobs, "json" if as_json else "lines" if lines else "auto"))
 
 
 @app.command(hidden=True)
