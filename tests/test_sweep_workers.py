@@ -66,6 +66,14 @@ class Pooled:
         (finished,) = self.pool.poll(PATIENCE)
         return finished
 
+    def pids(self, path: Path) -> list[int]:
+        """Return the processes that a job writes to a file, as soon as they are there."""
+        until = time.monotonic() + PATIENCE
+        while not (path.exists() and path.read_text(encoding="utf-8").endswith("\n")):
+            assert self.pool.poll(0.01) == []
+            assert time.monotonic() < until
+        return [int(pid) for pid in path.read_text(encoding="utf-8").split()]
+
     def printed(self, job: Job) -> str:
         """Return what a job that must do its work has printed."""
         before = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
@@ -156,6 +164,7 @@ def test_what_a_stage_prints_is_in_its_log_and_nowhere_else(
     lines = some.log.read_text(encoding="utf-8").splitlines()
     assert lines[:5] == ["by Python", "by the system", "by C", "by a shell", "errors too"]
     assert (lines[5], lines[-1]) == ("Traceback (most recent call last):", "ValueError: no")
+    assert lines[6].startswith(f'  File "{some.repo.path}/stages/some.py", line ')
     assert (finished.end, finished.status) == ("failed", 1)
     assert finished.reason == "train exited with status 1: ValueError: no"
     assert capfd.readouterr() == ("", "")
@@ -252,7 +261,7 @@ CHILDREN = (
     "    return subprocess.Popen(['sleep', '1000'], **how).pid\n"
     "pids = sleep(), sleep(process_group=0), sleep(start_new_session=True)\n"
     "os.system('sleep 1000 & echo $! > {path}.shell')\n"
-    "Path('{path}').write_text(' '.join(map(str, pids)))\n"
+    "print(*pids, file=Path('{path}').open('w'), flush=True)\n"
 )
 
 
@@ -298,9 +307,10 @@ def test_the_largest_size_is_that_of_the_job(repo: Repo, pooled: Callable[..., P
 def test_a_job_that_is_stopped_ends_with_the_reason_given(repo: Repo, pooled: Callable[..., Pooled]) -> None:
     some = pooled(repo)
     there = some.repo.path / "there"
-    some.pool.run(0, some.main(f"Path({str(there)!r}).touch()\ntime.sleep(1000)"))
-    while not there.exists():
-        some.pool.poll(0.01)
+    some.pool.run(
+        0, some.main(f"print(os.getpid(), file=Path({str(there)!r}).open('w'), flush=True)\ntime.sleep(1000)")
+    )
+    some.pids(there)
     some.pool.stop(0, "median_stopping at report 3")
     finished = some.one()
     assert (finished.end, finished.status, finished.reason) == ("stopped", -9, "median_stopping at report 3")
@@ -333,9 +343,9 @@ def test_the_importer_is_replaced_once_and_its_jobs_are_lost_by_no_fault_of_thei
     some = pooled(repo, slots=2)
     for attempt in range(2):
         pids = some.repo.path / f"pids{attempt}"
-        some.pool.run(0, some.main(CHILDREN.format(path=pids) + "time.sleep(1000)"))
-        while not (pids.exists() and len(pids.read_text(encoding="utf-8").split()) == 3):
-            some.pool.poll(0.01)
+        # Another module: Python takes bytecode by its second and the length of the source.
+        some.pool.run(0, some.main(CHILDREN.format(path=pids) + "time.sleep(1000)", f"some{attempt}"))
+        own, group, session = some.pids(pids)
         (importer,) = psutil.Process().children()
         importer.kill()
         if attempt == 0:
@@ -346,9 +356,8 @@ def test_the_importer_is_replaced_once_and_its_jobs_are_lost_by_no_fault_of_thei
         else:
             with pytest.raises(PoolError, match="has ended twice"):
                 some.pool.poll(PATIENCE)
-        own, group, _ = map(int, pids.read_text(encoding="utf-8").split())
         assert [gone(own), gone(group)] == [True, True]
-        os.kill(int(pids.read_text(encoding="utf-8").split()[2]), signal.SIGKILL)  # in a session of its own
+        os.kill(session, signal.SIGKILL)  # what left its session is not ended with an importer that is killed
 
 
 def test_an_importer_that_cannot_begin_is_an_error_with_its_last_words(repo: Repo) -> None:
@@ -376,7 +385,7 @@ def test_a_driver_that_is_killed_leaves_no_process(repo: Repo) -> None:
     code = DRIVER.format(project=str(PROJECT), path=str(repo.path), env=dict(repo.env))
     driver = subprocess.Popen([sys.executable, "-c", code], env=repo.env)
     pids = repo.path / "pids"
-    while not (pids.exists() and len(pids.read_text(encoding="utf-8").split()) == 3):
+    while not (pids.exists() and pids.read_text(encoding="utf-8").endswith("\n")):
         assert driver.poll() is None
     below = psutil.Process(driver.pid).children(recursive=True)
     assert len(below) >= 7  # importer, two servers, four sleeping
@@ -393,11 +402,10 @@ def test_closing_ends_what_imports_and_what_computes(repo: Repo, pooled: Callabl
     some = pooled(repo, slots=2)
     pids = some.repo.path / "pids"
     some.pool.run(0, some.main(CHILDREN.format(path=pids) + "time.sleep(1000)"))
-    while not (pids.exists() and len(pids.read_text(encoding="utf-8").split()) == 3):
-        some.pool.poll(0.01)
+    started = some.pids(pids)
     some.pool.close()
     assert some.processes() == []
-    assert [gone(int(pid)) for pid in pids.read_text(encoding="utf-8").split()] == [True] * 3
+    assert [gone(pid) for pid in started] == [True] * 3
 
 
 def test_a_shell_runs_what_is_no_module_as_dvc_does(repo: Repo, pooled: Callable[..., Pooled]) -> None:

@@ -11,8 +11,10 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from types import TracebackType
 from typing import Any
 
+from trialtree.sweep.workers import stagecode
 from trialtree.sweep.workers.stagecode import Stages
 
 _OUT, _ERROR = 1, 2
@@ -45,8 +47,8 @@ def _module(job: Mapping[str, Any], stages: Stages) -> int:
         status = 0
     except SystemExit as left:
         status = _status(left)
-    except BaseException:  # what ends a process ends the job
-        traceback.print_exc()
+    except BaseException as error:  # what ends a process ends the job
+        traceback.print_exception(error.with_traceback(_of_stage(error.__traceback__)))
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         threading._shutdown()  # type: ignore[attr-defined]  # waits for them, as Python does before it leaves
     try:
@@ -55,6 +57,14 @@ def _module(job: Mapping[str, Any], stages: Stages) -> int:
     except (OSError, ValueError):  # a full disk, a stream that the stage has closed
         return status or _FLUSH_FAILED
     return status
+
+
+def _of_stage(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from where the stage's own code begins."""
+    own = {__file__, stagecode.__file__}
+    while trace is not None and trace.tb_frame.f_code.co_filename in own:
+        trace = trace.tb_next
+    return trace
 
 
 def _status(left: SystemExit) -> int:
