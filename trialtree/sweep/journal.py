@@ -101,10 +101,10 @@ class Journal:
         try:
             while written < len(line):
                 written += self._file.write(line[written:])
-        except OSError:
+        except OSError as error:
             with suppress(OSError):
                 self._file.truncate(size)
-            raise
+            raise OSError(error.errno, error.strerror, str(self.folder / FILE)) from None
 
     def close(self) -> None:
         """Let the next driver in."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trialtree.sweep.journal import SweepError
+from trialtree.sweep.workers import jobs
 from trialtree.tracking import git
 
 
@@ -63,8 +64,15 @@ def _git(*arguments: str, env: Mapping[str, str] | None = None) -> str:
         env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise SweepError(f"git {arguments[0]}: {' '.join(done.stderr.split())}")
+        raise SweepError(refusal(arguments[0], done))
     return done.stdout.removesuffix("\n")
+
+
+def refusal(command: str, done: subprocess.CompletedProcess[str]) -> str:
+    """Return in a line why a git command failed: of a line for each file that it could not write, the first."""
+    lines = done.stderr.splitlines()
+    said = next((line for line in lines if line.startswith("fatal:")), lines[0] if lines else None)
+    return f"git {command}: {said or jobs.told(done.returncode)}"
 
 
 def check_data(sources: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from trialtree.sweep.engine.snapshot import Snapshot
+from trialtree.sweep.engine.snapshot import Snapshot, refusal
 from trialtree.sweep.journal import SWEEPS, SweepError
 
 _FOLDER = SWEEPS.parent / "trees"
@@ -126,5 +126,5 @@ def _git(*arguments: str, at: Path) -> str:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise SweepError(f"git {arguments[0]}: {' '.join(done.stderr.split())}")
+        raise SweepError(refusal(arguments[0], done))
     return done.stdout
