@@ -109,6 +109,8 @@ class Pool:
         Raises:
             PoolError: the importer has ended twice.
         """
+        if self._importer.fileno() < 0:
+            self.start()  # which says it again, where two are lost
         until = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if until is None else until - time.monotonic()
