@@ -12,31 +12,38 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _SCHEMA = "schema.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file knows
 _SEEN = "CachedNode"  # skops's word for an object that came before
 _PLAIN = ("JsonNode", "TypeNode", "FunctionNode")
+_MOVED = frozenset({"key_types", "__reduce__"})  # keys that skops does not read in their order
+_SIMPLE = b"{'descr': '"  # how the header of an array without fields begins
 
 Node = dict[str, Any]
 
 
 def rewritten(data: bytes, ids: Iterable[str] = ()) -> bytes:
     """Return a skops file's bytes in canonical form, with zeros for `ids`, that a program drew at random."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as theirs, zipfile.ZipFile(out, "w") as ours:
+    with zipfile.ZipFile(io.BytesIO(data)) as theirs:
         text = theirs.read(_SCHEMA).decode()
         for each in ids:
             text = text.replace(each, "0" * len(each))
-        schema = json.loads(text)
-        members = _renumber(schema)
+        return packed(json.loads(text), theirs.read)[0]
+
+
+def packed(schema: Any, member: Callable[[str], bytes]) -> tuple[bytes, list[Node]]:
+    """Return the bytes of a file in canonical form, and its nodes; `member` gives what a member of the schema holds."""
+    out = io.BytesIO()
+    found, members = _renumber(schema)
+    with zipfile.ZipFile(out, "w") as ours:
         _write(ours, _SCHEMA, json.dumps(schema, separators=(",", ":")).encode())
         for old, new in members.items():
-            content = theirs.read(old)
+            content = member(old)
             _write(ours, new, _without_padding(content) if new.endswith(".npy") else content)
-    return out.getvalue()
+    return out.getvalue(), found
 
 
 def nodes(archive: zipfile.ZipFile) -> list[Node]:
@@ -65,13 +72,15 @@ def _nodes(root: Any) -> Iterator[Node]:
     waiting = [root]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(reversed(item))
-        elif isinstance(item, dict):
+        if isinstance(item, dict):
             if isinstance(item.get("__loader__"), str):
                 yield item
-            keys = sorted(item, key=_turn)
-            waiting.extend(item[key] for key in reversed(keys))
+            inner: Iterable[Any] = item.values()
+            if not _MOVED.isdisjoint(item):
+                inner = [item[key] for key in sorted(item, key=_turn)]
+        else:
+            inner = item
+        waiting += [each for each in inner if isinstance(each, dict | list)][::-1]
 
 
 def _turn(key: str) -> int:
@@ -79,11 +88,16 @@ def _turn(key: str) -> int:
     return {"key_types": 0, "__reduce__": 2}.get(key, 1)
 
 
-def _renumber(schema: Any) -> dict[str, str]:
-    """Give the objects of a schema, in place, the numbers of their first use; return the members' new names."""
+def _renumber(schema: Any) -> tuple[list[Node], dict[str, str]]:
+    """Give the objects of a schema, in place, the numbers of their first use.
+
+    Return its nodes, without those under one that came before, and the members' new names.
+    """
+    found: list[Node] = []
     numbers: dict[int, int] = {}
     members: dict[str, str] = {}
     for node in _nodes(schema):
+        found.append(node)
         if node["__loader__"] in _PLAIN:
             node.pop("__id__", None)
         elif node.get("__id__") in numbers:
@@ -99,7 +113,7 @@ def _renumber(schema: Any) -> dict[str, str]:
         if node["__loader__"] == "SetNode":
             # A set's order differs between processes. The nodes inside come after this one.
             node["content"].sort(key=_content)
-    return members
+    return found, members
 
 
 def _content(node: Node) -> str:
@@ -109,6 +123,8 @@ def _content(node: Node) -> str:
 
 def _without_padding(content: bytes) -> bytes:
     """Return a .npy member with zeros in the gaps between fields, where memory's garbage stands."""
+    if content.startswith(_SIMPLE, 10):  # behind magic, version and length
+        return content
     import numpy as np
 
     array = np.load(io.BytesIO(content), allow_pickle=False)

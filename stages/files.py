@@ -1,11 +1,18 @@
-"""Write files and folders whole or not at all: beside their place, then renamed."""
+"""Write files and folders whole or not at all: beside their place, then renamed.
+
+What was written is on the disk before it is renamed, so that no power cut
+leaves an empty file in its place. Environment:
+
+    TRIALTREE_SYNC=0    it need not be: for trees that are thrown away, as a sweep's are
+"""
 
 import csv
 import errno
 import fcntl
-import glob
+import io
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +20,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from stages.errors import UserError
+
 _LOCK = ".lock"  # in a scratch folder; its process holds it as long as it lives
+_SYNC = "TRIALTREE_SYNC"
+
+
+class SyncError(UserError):
+    """A setting that cannot be used."""
+
+
+def sync(file: IO[Any]) -> None:
+    """Wait until what was written to a file is on the disk, where the environment does not say that it need not be.
+
+    Raises:
+        SyncError: the environment says something else.
+    """
+    given = os.environ.get(_SYNC, "1")
+    if given not in ("0", "1"):
+        raise SyncError(f"{_SYNC}: must be 0 or 1, got {given!r}")
+    file.flush()
+    if given == "1":
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -26,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial = folder / path.name
         yield partial
         with partial.open("rb") as written:
-            os.fsync(written.fileno())
+            sync(written)
         # An output that DVC has linked to its cache is read-only, and replaced, never written into.
         partial.replace(path)
 
@@ -47,18 +75,36 @@ def scratch(path: Path) -> Iterator[Path]:
 
     One that is killed leaves it to the next that writes to the same path.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        # The lock of a process ends with it, so what can be locked is nobody's.
-        with suppress(OSError), (left / _LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
+    _clear(path)
     folder, held = _locked_folder(path)
     with held:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _clear(path: Path) -> None:
+    """Make the folder that `path` is in, and remove what killed processes left there of the same path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.iterdir():
+        if left.name.startswith(f".{path.name}.") and left.name.endswith(".partial"):
+            # The lock of a process ends with it, so what can be locked is nobody's.
+            with suppress(OSError), (left / _LOCK if left.is_dir() else left).open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(left)
+
+
+def _remove(left: Path) -> None:
+    """Remove a scratch folder, or a file that was to be renamed."""
+    if not left.is_dir():
+        left.unlink(missing_ok=True)
+        return
+    try:
+        (left / _LOCK).unlink()
+        left.rmdir()
+    except OSError:
+        shutil.rmtree(left, ignore_errors=True)  # there is more in it
 
 
 def _locked_folder(path: Path) -> tuple[Path, IO[str]]:
@@ -67,17 +113,25 @@ def _locked_folder(path: Path) -> tuple[Path, IO[str]]:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
         with suppress(FileNotFoundError):  # another one took it for left behind before it was locked
             lock = (folder / _LOCK).open("a")
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if (folder / _LOCK).exists():
+            if _is_locked(lock, folder / _LOCK):
                 return folder, lock
-            lock.close()
+
+
+def _is_locked(file: IO[Any], path: Path) -> bool:
+    """Lock a new file, and say whether it is still there; one that is not is closed."""
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(file, fcntl.LOCK_EX)
+    if path.exists():
+        return True
+    file.close()
+    return False
 
 
 def _swap(partial: Path, path: Path) -> None:
     """Put a folder in the place of another, which goes into the scratch folder."""
-    with suppress(FileNotFoundError):
-        path.rename(Path(tempfile.mkdtemp(dir=partial.parent), path.name))
+    if path.exists():
+        with suppress(FileNotFoundError):
+            path.rename(Path(tempfile.mkdtemp(dir=partial.parent), path.name))
     try:
         partial.rename(path)
     except OSError as error:
@@ -86,20 +140,59 @@ def _swap(partial: Path, path: Path) -> None:
         _swap(partial, path)  # another writer was quicker
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON with a line end.
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: `replacing`, for what is in memory."""
+    _clear(path)
+    with _partial(path) as (partial, file):
+        file.write(content)
+        sync(file)
+        partial.replace(path)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Yield a new, locked file `.NAME.*.partial` beside `path` and its own path; it is removed if the block fails."""
+    while True:
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        file = partial.open("xb")
+        if _is_locked(file, partial):
+            break
+    with file:
+        try:
+            yield partial, file
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file of a folder that nobody sees before it is complete."""
+    with path.open("wb") as file:
+        file.write(content)
+        sync(file)
+
+
+def as_json(value: Any) -> bytes:
+    """Return `value` as indented JSON with a line end.
 
     Raises:
         ValueError: a number is NaN or infinite, which JSON has no word for.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def as_csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return rows, the first of them the header, as lines with Unix line ends."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON; raises as `as_json`."""
+    write(path, as_json(value))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write `rows` under `header`, with Unix line ends."""
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    """Write `rows` under `header`."""
+    write(path, as_csv([header, *rows]))

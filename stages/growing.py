@@ -1,13 +1,10 @@
 """Write a CSV file line by line, so that one can look on; in the end it is what `files.write_csv` gives."""
 
-import csv
-import io
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from stages.files import replacing
+from stages.files import as_csv, sync, write
 
 
 class Growing:
@@ -17,7 +14,7 @@ class Growing:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # a link to DVC's cache is never written into
         self.path = path
-        self._file = path.open("x", encoding="utf-8", newline="")
+        self._file = path.open("xb")
 
     def __enter__(self) -> Self:
         return self
@@ -27,23 +24,16 @@ class Growing:
 
     def add(self, rows: Iterable[Sequence[Any]]) -> None:
         """Write rows, the first of all being the header."""
-        self._file.write(_lines(rows))
+        self._file.write(as_csv(rows))
         self._file.flush()
 
     def finish(self, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Bring the file to exactly these lines: by adding what is left, or whole where others were written."""
         self._file.close()
-        wanted, written = _lines([header, *rows]).encode(), self.path.read_bytes()
+        wanted, written = as_csv([header, *rows]), self.path.read_bytes()
         if not wanted.startswith(written):
-            with replacing(self.path) as partial:
-                partial.write_bytes(wanted)
+            write(self.path, wanted)
             return
         with self.path.open("ab") as file:
             file.write(wanted[len(written) :])
-            os.fsync(file.fileno())
-
-
-def _lines(rows: Iterable[Sequence[Any]]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+            sync(file)

@@ -16,7 +16,9 @@ another content under such a manifest; see `foreign`.
 import hashlib
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from stages.errors import UserError
-from stages.files import replacing_folder, write_json
+from stages.files import as_json, put, replacing_folder
 from stages.matrices import Matrix, Preparation
 from stages.recipes import Recipe
 from stages.tables import Column, Columns
@@ -37,6 +39,7 @@ Task = Literal["classification", "regression"]
 Label = str | int | float
 
 _FORMAT = 1  # of the folder; a reader refuses what it does not know
+_version = cache(version)  # to look one up takes 0.5 ms
 _VERSIONED = ("catboost", "imbalanced-learn", "numpy", "pyarrow", "scikit-learn", "scipy", "skops")
 
 
@@ -132,19 +135,29 @@ def save(model: Model, folder: Path = FOLDER) -> None:
     from stages import storing
 
     with replacing_folder(folder) as partial:
-        storing.dump_skops(model.preparation.fitted, partial / "preprocess.skops")
-        _save_estimator(model, partial)
-        write_json(partial / "columns.json", _columns(model))
-        write_json(partial / "recipe.json", model.recipe.model_dump(mode="json", exclude_unset=True))
-        seal(partial)
+        contents = {
+            "preprocess.skops": storing.as_skops(model.preparation.fitted),
+            **_estimator_skops(model, partial),
+            "columns.json": as_json(_columns(model)),
+            "recipe.json": as_json(model.recipe.model_dump(mode="json", exclude_unset=True)),
+        }
+        _seal(partial, contents)
 
 
 def seal(folder: Path, **more: Any) -> None:
     """Write the versions of the libraries, and last the manifest, of a model's folder that is complete otherwise."""
-    versions = {"python": platform.python_version()} | {name: version(name) for name in _VERSIONED}
-    write_json(folder / "versions.json", versions)
+    _seal(folder, {}, **more)
+
+
+def _seal(folder: Path, contents: Mapping[str, bytes], **more: Any) -> None:
+    """Write files, the versions of the libraries, and last the manifest of these and all that is in the folder."""
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in _VERSIONED}
     digests = {name: _sha256(folder / name) for name in _files(folder)}
-    write_json(folder / "manifest.json", {"format": _FORMAT, **more, "sha256": digests})
+    for name, content in {**contents, "versions.json": as_json(versions)}.items():
+        put(folder / name, content)
+        digests[name] = hashlib.sha256(content).hexdigest()
+    manifest = {"format": _FORMAT, **more, "sha256": dict(sorted(digests.items()))}
+    put(folder / "manifest.json", as_json(manifest))
 
 
 def by_script(folder: Path = FOLDER) -> bool:
@@ -222,20 +235,20 @@ def _files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def _save_estimator(model: Model, folder: Path) -> None:
-    """Write the estimator in the safest form it has."""
+def _estimator_skops(model: Model, folder: Path) -> dict[str, bytes]:
+    """Return the estimator as a skops file; one that has another form is written to the folder."""
     from stages import storing
 
     if model.recipe.estimator.startswith("catboost."):
         storing.dump_catboost(model.estimator, folder / "model.cbm")
-        return
+        return {}
     try:
-        storing.dump_skops(model.estimator, folder / "estimator.skops")
+        return {"estimator.skops": storing.as_skops(model.estimator)}
     except storing.Unsafe:
         if not model.recipe.allow_pickle:
             raise
-        (folder / "estimator.skops").unlink(missing_ok=True)
         storing.dump_pickle(model.estimator, folder / "estimator.pkl")
+        return {}
 
 
 def _load_estimator(folder: Path, recipe: Recipe, allow_pickle: bool) -> Any:

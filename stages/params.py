@@ -3,8 +3,12 @@
 params.yaml is YAML 1.2, read by the parser that DVC uses: PyYAML would read
 `1e-3` as text and `no` as false, and a stage would run with other values than
 DVC recorded.
+
+To parse it takes 8 ms, which a process that runs many stages pays once for
+the same text: what a text says does not depend on when it is read.
 """
 
+import copy
 import difflib
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +21,7 @@ from pydantic_core import ErrorDetails
 from stages.errors import UserError
 
 PATH = Path("params.yaml")
+_MOST = 8  # texts whose content is remembered
 
 # Top-level keys, in the order of the file.
 SECTIONS = (
@@ -36,6 +41,25 @@ class Section(BaseModel):
 
 S = TypeVar("S", bound=Section)
 
+_known: dict[str, Any] = {}  # what a text says, the newest last
+
+
+def remember(text: str, content: Any) -> None:
+    """Have `content`, which must be what the text says by YAML 1.2, known for it: nobody parses that text again."""
+    _known.pop(text, None)
+    _known[text] = copy.deepcopy(content)
+    while len(_known) > _MOST:
+        _known.pop(next(iter(_known)), None)
+
+
+def _parsed(text: str) -> Any:
+    """Return what a text says, to be changed at will; raises ruamel's YAMLError."""
+    if text not in _known:
+        from ruamel.yaml import YAML
+
+        remember(text, YAML(typ="safe", pure=True).load(text))
+    return copy.deepcopy(_known[text])
+
 
 def load(path: Path = PATH) -> dict[str, Any]:
     """Return the whole file as plain dicts, lists and scalars.
@@ -43,11 +67,10 @@ def load(path: Path = PATH) -> dict[str, Any]:
     Raises:
         ParamsError: there is no such file, it is not YAML 1.2, not a mapping, or has an unknown top-level key.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        content = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path} is not here; run this in the repository's top folder") from None
     except UnicodeDecodeError as error:

@@ -24,7 +24,7 @@ from pydantic import model_validator
 from stages import command, curves, fitting, models, params, scripts, tables
 from stages.batches import Part
 from stages.curves import Curve
-from stages.files import replacing_folder, write_csv, write_json
+from stages.files import as_json, put, replacing_folder, write_csv, write_json
 from stages.growing import Growing
 from stages.live import Live
 from stages.recipes import Recipe
@@ -54,7 +54,7 @@ def write_no_script() -> None:
     """Write what a trial that no script trains has of one."""
     write_json(scripts.METRICS, {})
     with replacing_folder(scripts.FOLDER) as folder:
-        write_json(folder / "params.json", {})  # DVC warns of an empty folder, each time
+        put(folder / "params.json", as_json({}))  # DVC warns of an empty folder, each time
 
 
 def main() -> None:

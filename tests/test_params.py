@@ -76,3 +76,20 @@ def test_a_missing_file_and_a_wrong_encoding_are_one_line(in_folder: Callable[[]
     (folder / "params.yaml").write_bytes(b"experiment: caf\xe9")
     with pytest.raises(params.ParamsError, match=r"^params.yaml: must be UTF-8, got the byte 0xe9$"):
         params.load()
+
+
+def test_a_text_that_is_remembered_is_not_parsed_and_what_is_read_is_ones_own(in_folder: Callable[[], Path]) -> None:
+    folder = in_folder()
+    text = "split: {many: {a: {depth: 1}}}\nexperiment: remembered\n"
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    params.load()["split"]["many"].clear()
+    assert params.load()["split"] == {"many": {"a": {"depth": 1}}}
+    content = {"split": {"seed": 3}}
+    params.remember(text, content)
+    content["split"]["seed"] = 4
+    params.load()["split"].clear()
+    assert params.read("split", Sample) == Sample(seed=3)
+    for number in range(20):
+        read(folder, f"split: {{seed: {number}}}")
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    assert params.load()["experiment"] == "remembered"
