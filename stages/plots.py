@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages import ranks
 from stages.confusion import cells
-from stages.files import write_csv
+from stages.files import as_csv, put
 from stages.folding import Point
 from stages.scores import Label, Predicted
 
@@ -50,9 +51,9 @@ def of_predictions(rows: Predicted) -> dict[str, Plot]:
 
 
 def write(plots: Mapping[str, Plot], folder: Path) -> None:
-    """Write each plot's CSV file."""
+    """Write each plot's CSV file to a folder that nobody sees before it is complete."""
     for name, plot in plots.items():
-        write_csv(folder / f"{name}.csv", plot.header, plot.rows)
+        put(folder / f"{name}.csv", as_csv([plot.header, *plot.rows]))
 
 
 def confusion(rows: Predicted) -> Plot:
@@ -65,35 +66,31 @@ def confusion(rows: Predicted) -> Plot:
 
 def roc(rows: Predicted) -> Plot:
     """Return a ROC curve for each label, of two for the positive one; labels of no or all rows have none."""
-    from sklearn.metrics import roc_curve
-
     points: list[tuple[Any, ...]] = []
-    for label, is_label, marks in _curves(rows):
-        if not is_label.all():
-            false_positive, true_positive, _ = roc_curve(is_label, marks)
-            points += _thinned(rows, label, false_positive, true_positive)
+    for label in rows.curved:
+        found = rows.ranks(label)
+        if found and found.others:
+            points += _thinned(rows, label, *found.roc())
     return Plot(("label", "false_positive_rate", "true_positive_rate"), points)
 
 
 def precision_recall(rows: Predicted) -> Plot:
     """Return a precision-recall curve for each label, of two for the positive one."""
-    from sklearn.metrics import precision_recall_curve
-
     points: list[tuple[Any, ...]] = []
-    for label, is_label, marks in _curves(rows):
-        precision, recall, _ = precision_recall_curve(is_label, marks, drop_intermediate=True)
-        points += _thinned(rows, label, recall[::-1], precision[::-1])
+    for label in rows.curved:
+        if found := rows.ranks(label):
+            recall, precision = found.precision_recall(thinned=True)
+            points += _thinned(rows, label, recall[::-1], precision[::-1])
     return Plot(("label", "recall", "precision"), points)
 
 
 def calibration(rows: Predicted) -> Plot:
     """Return for each label the mean probability and the share of rows that are it, in ten bins of equal width."""
-    from sklearn.calibration import calibration_curve
-
     points: list[tuple[Any, ...]] = []
-    for label, is_label, marks in _curves(rows) if rows.probabilities is not None else ():
-        share, probability = calibration_curve(is_label, np.clip(marks, 0, 1), n_bins=_BINS)
-        points += _thinned(rows, label, probability, share)
+    for label in rows.curved if rows.probabilities is not None else ():
+        is_label, marks = rows.of(label)
+        if marks is not None and is_label.any():
+            points += _thinned(rows, label, *ranks.calibration(is_label, np.clip(marks, 0, 1), _BINS))
     return Plot(("label", "mean_probability", "share_of_rows"), points)
 
 
@@ -119,16 +116,6 @@ def learning_curve(curve: Sequence[Point], metric: str) -> Plot:
     """Return a metric on the rows fitted on and on those held out, by the number of rows fitted on."""
     points = [(point.rows, point.train.get(metric), point.held_out.get(metric), metric) for point in curve]
     return Plot(("rows", "train", "held_out", "metric"), points)
-
-
-def _curves(rows: Predicted) -> "list[tuple[Label, NDArray[np.bool_], NDArray[Any]]]":
-    """Return each label to draw a curve of that at least one row is, which rows are it, and their marks."""
-    curves = []
-    for label in rows.curved:
-        is_label, marks = rows.actual == label, rows.marks_of(label)
-        if marks is not None and is_label.any():
-            curves.append((label, is_label, marks))
-    return curves
 
 
 def _thinned(rows: Predicted, label: Label, x: "NDArray[Any]", y: "NDArray[Any]") -> list[tuple[Any, ...]]:

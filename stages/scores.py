@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from stages import measures
 from stages.confusion import Counts
 from stages.errors import UserError
 from stages.params import PATH
+from stages.ranks import Ranks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +65,15 @@ class Predicted:
         return Counts.of(self.actual, self.predicted)
 
     @cached_property
+    def of_positive(self) -> dict[str, float]:
+        """Precision, recall and F1 of the positive label."""
+        actual, predicted = self.actual == self.positive, self.predicted == self.positive
+        counts = Counts.of(actual, predicted)
+        # Without a row of either, the only label is False.
+        there = (actual | predicted).any()
+        return {n: float(counts.by_label(n)[-1]) if there else 0.0 for n in ("precision", "recall", "f1")}
+
+    @cached_property
     def marks(self) -> "Array | None":
         """A number (rows, labels) that is higher the likelier the label: probability or decision function."""
         marks = self.decision if self.probabilities is None else self.probabilities
@@ -73,14 +84,19 @@ class Predicted:
         # An SVC asked for one-versus-one has a column a pair of labels, which says nothing of one label.
         return marks if marks.shape[1] == len(self.labels) else None
 
-    def marks_of(self, label: Label) -> "Array | None":
-        """Return the marks (rows,) of one label."""
-        return None if self.marks is None else self.marks[:, list(self.labels).index(label)]
-
     @property
     def curved(self) -> list[Label]:
         """The labels that curves are drawn of: the positive of two, else all."""
         return [self.positive] if len(self.labels) == 2 and self.positive is not None else list(self.labels)
+
+    def of(self, label: Label) -> "tuple[Array, Array | None]":
+        """Return which rows (rows,) are a label, and its marks (rows,)."""
+        return self.actual == label, None if self.marks is None else self.marks[:, list(self.labels).index(label)]
+
+    def ranks(self, label: Label) -> Ranks | None:
+        """Return how marks rank the rows of a label; None without marks, or without such a row."""
+        is_label, marks = self.of(label)
+        return Ranks.of(is_label, marks) if marks is not None and is_label.any() else None
 
 
 def positive(wanted: bool | float | str | None, labels: Sequence[Label]) -> Label | None:
@@ -147,24 +163,7 @@ def _macro(name: str) -> Callable[[Predicted], float]:
 
 def _positive(name: str) -> Callable[[Predicted], float]:
     """Return a metric of the positive label."""
-
-    def metric(rows: Predicted) -> float:
-        actual, predicted = rows.actual == rows.positive, rows.predicted == rows.positive
-        # Without a row of either, the only label is False.
-        return float(Counts.of(actual, predicted).by_label(name)[-1]) if (actual | predicted).any() else 0.0
-
-    return metric
-
-
-def _plain(name: str) -> Callable[[Predicted], float]:
-    """Return scikit-learn's metric of actual and predicted."""
-
-    def metric(rows: Predicted) -> float:
-        import sklearn.metrics
-
-        return float(getattr(sklearn.metrics, name)(rows.actual, rows.predicted))
-
-    return metric
+    return lambda rows: rows.of_positive[name]
 
 
 def _roc_auc(rows: Predicted) -> float:
@@ -172,40 +171,34 @@ def _roc_auc(rows: Predicted) -> float:
 
     By label, because scikit-learn's takes no decision function beyond two labels.
     """
-    from sklearn.metrics import roc_auc_score
-
+    if rows.marks is None:
+        raise _LeftOutError(_NO_MARKS)
     areas = []
     for label in rows.curved:
-        is_label, marks = rows.actual == label, rows.marks_of(label)
-        if marks is None:
-            raise _LeftOutError(_NO_MARKS)
-        if is_label.all() or not is_label.any():
-            raise _LeftOutError(f"{'all' if is_label.all() else 'none'} of the {len(is_label)} rows are {label!r}")
-        areas.append(roc_auc_score(is_label, marks))
+        ranks = rows.ranks(label)
+        if ranks is None or not ranks.others:
+            raise _LeftOutError(f"{'all' if ranks else 'none'} of the {len(rows.actual)} rows are {label!r}")
+        areas.append(ranks.roc_auc())
     return float(np.mean(areas))
 
 
 def _average_precision(rows: Predicted) -> float:
-    from sklearn.metrics import average_precision_score
-
-    is_positive, marks = rows.actual == rows.positive, rows.marks_of(rows.curved[0])
-    if marks is None:
+    if rows.marks is None:
         raise _LeftOutError(_NO_MARKS)
-    if not is_positive.any():
-        raise _LeftOutError(f"none of the {len(is_positive)} rows are {rows.positive!r}")
-    return float(average_precision_score(is_positive, marks))
+    ranks = rows.ranks(rows.curved[0])
+    if ranks is None:
+        raise _LeftOutError(f"none of the {len(rows.actual)} rows are {rows.positive!r}")
+    return ranks.average_precision()
 
 
 def _log_loss(rows: Predicted) -> float:
-    from sklearn.metrics import log_loss
-
     if rows.probabilities is None:
         raise _LeftOutError("the estimator has no probabilities (train.calibrate: true makes them)")
     if rows.marks is None:
         raise _LeftOutError("a probability is not a number")
     if unknown := unknown_labels(rows):
         raise _LeftOutError(f"the model does not know {unknown[0]!r}")
-    return float(log_loss(rows.actual, rows.probabilities, labels=list(rows.labels)))
+    return measures.log_loss(rows.actual, rows.probabilities, rows.labels)
 
 
 def unknown_labels(rows: Predicted) -> list[Label]:
@@ -219,13 +212,13 @@ def unknown_labels(rows: Predicted) -> list[Label]:
 def _r2(rows: Predicted) -> float:
     if len(np.unique(rows.actual)) < 2:
         raise _LeftOutError(f"the target is the same in all {len(rows.actual)} rows")
-    return _plain("r2_score")(rows)
+    return measures.r2(rows.actual, rows.predicted)
 
 
 def _mape(rows: Predicted) -> float:
     if zeros := int((rows.actual == 0).sum()):
         raise _LeftOutError(f"the target is 0 in {zeros} of {len(rows.actual)} rows")
-    return _plain("mean_absolute_percentage_error")(rows)
+    return measures.mape(rows.actual, rows.predicted)
 
 
 def _ae_percentile(percent: int) -> Callable[[Predicted], float]:
@@ -248,8 +241,8 @@ _CLASSES: dict[str, Callable[[Predicted], float]] = {
     "average_precision": _average_precision,
 }
 _NUMBERS: dict[str, Callable[[Predicted], float]] = {
-    "rmse": _plain("root_mean_squared_error"),
-    "mae": _plain("mean_absolute_error"),
+    "rmse": lambda rows: measures.rmse(rows.actual, rows.predicted),
+    "mae": lambda rows: measures.mae(rows.actual, rows.predicted),
     "r2": _r2,
     "mape": _mape,
     "ae_p10": _ae_percentile(10),

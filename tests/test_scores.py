@@ -5,12 +5,21 @@ import pytest
 import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
 
-from stages import scores
+from stages import measures, ranks, scores
+from stages.ranks import Ranks
 from stages.scores import Label, Predicted
 
 LABELS = ["a", "b", "c"]
 NO_MARKS = "the estimator gives neither a probability nor a decision function that is a number for each label"
+MARKS = st.one_of(
+    st.sampled_from([-1.0, -0.0, 0.0, 0.1, 0.5, 1.0, 5e-324, 1e300]), st.floats(-1e6, 1e6), st.floats(0, 1)
+)
+MARKED = st.lists(st.tuples(st.booleans(), MARKS), min_size=1, max_size=80)
+NUMBER = st.floats(-1e9, 1e9).filter(lambda x: x == 0 or abs(x) > 1e-9)
+NUMBERED = st.lists(st.tuples(NUMBER, NUMBER), min_size=2, max_size=80)
+SHARES = st.lists(st.integers(0, 10), min_size=3, max_size=3).filter(any)
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=80)
 
 
@@ -50,6 +59,90 @@ def test_the_positive_label_gives_scikit_learns_figures(pairs: list[tuple[str, s
     }
     found = all_of(Predicted(actual, predicted, ["a", "b"], positive))
     assert {name: found[name] for name in expected} == expected
+
+
+@settings(max_examples=500, deadline=None)
+@given(MARKED)
+@pytest.mark.filterwarnings("ignore")
+def test_ranks_give_scikit_learns_curves_and_areas_bit_for_bit(rows: list[tuple[bool, float]]) -> None:
+    is_label, marks = (np.array(side) for side in zip(*rows, strict=True))
+    found = Ranks.of(is_label, marks)
+    assert found.others == (~is_label).sum()
+    if is_label.any():
+        precision, recall, _ = sk.precision_recall_curve(is_label, marks, drop_intermediate=True)
+        same(found.precision_recall(thinned=True), (recall, precision))
+        assert found.average_precision() == sk.average_precision_score(is_label, marks)
+        share, mean = calibration_curve(is_label, np.clip(marks, 0, 1), n_bins=10)
+        same(ranks.calibration(is_label, np.clip(marks, 0, 1), 10), (mean, share))
+        if not is_label.all():
+            same(found.roc(), sk.roc_curve(is_label, marks)[:2])
+            assert found.roc_auc() == sk.roc_auc_score(is_label, marks)
+
+
+def same(found: tuple[ranks.Array, ranks.Array], expected: tuple[ranks.Array, ranks.Array]) -> None:
+    """Hold two curves to be equal, bit for bit."""
+    assert [side.tolist() for side in found] == [side.tolist() for side in expected]
+
+
+NAMES = {
+    measures.rmse: sk.root_mean_squared_error,
+    measures.mae: sk.mean_absolute_error,
+    measures.mape: sk.mean_absolute_percentage_error,
+    measures.r2: sk.r2_score,
+}
+
+
+@settings(max_examples=500, deadline=None)
+@given(NUMBERED)
+def test_measures_of_numbers_are_scikit_learns_bit_for_bit(rows: list[tuple[float, float]]) -> None:
+    actual, predicted = (np.array(side) for side in zip(*rows, strict=True))
+    assert [ours(actual, predicted) for ours in NAMES] == [theirs(actual, predicted) for theirs in NAMES.values()]
+
+
+def test_measures_of_many_numbers_are_scikit_learns_bit_for_bit() -> None:
+    random = np.random.RandomState(3)
+    actual = random.standard_normal(300_001)
+    predicted = actual + random.standard_normal(300_001)
+    assert [ours(actual, predicted) for ours in NAMES] == [theirs(actual, predicted) for theirs in NAMES.values()]
+    marks, is_label = predicted.round(3), actual > 0
+    assert Ranks.of(is_label, marks).roc_auc() == sk.roc_auc_score(is_label, marks)
+    assert Ranks.of(is_label, marks).average_precision() == sk.average_precision_score(is_label, marks)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_measures_of_other_numbers_are_scikit_learns(kind: type) -> None:
+    actual, predicted = np.array([1, 2, 4], kind), np.array([1, 3, 3], kind)
+    assert [ours(actual, predicted) for ours in NAMES] == [theirs(actual, predicted) for theirs in NAMES.values()]
+
+
+def test_a_gap_among_the_numbers_is_refused_as_scikit_learn_does() -> None:
+    with pytest.raises(ValueError, match=r"^Input contains NaN\.$"):
+        measures.rmse(np.array([1.0, np.nan]), np.array([1.0, 2.0]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(LABELS), SHARES), min_size=1, max_size=60))
+def test_the_log_loss_is_scikit_learns_bit_for_bit(rows: list[tuple[str, list[int]]]) -> None:
+    actual, shares = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    probabilities = shares / shares.sum(axis=1, keepdims=True)
+    assert measures.log_loss(actual, probabilities, LABELS) == sk.log_loss(actual, probabilities, labels=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "said"),
+    [
+        (["b", "a"], [[0.3, 0.7], [0.6, 0.4]], "Labels passed were"),
+        (["a", "b"], [[0.3, 0.3], [0.6, 0.4]], "The y_prob values do not sum to one"),
+    ],
+)
+def test_what_scikit_learn_warns_of_is_left_to_it(
+    labels: list[str], probabilities: list[list[float]], said: str
+) -> None:
+    actual, given = np.array(["a", "b"]), np.array(probabilities)
+    with pytest.warns(UserWarning, match=said):
+        found = measures.log_loss(actual, given, labels)
+    with pytest.warns(UserWarning, match=said):
+        assert found == sk.log_loss(actual, given, labels=labels)
 
 
 @pytest.fixture
