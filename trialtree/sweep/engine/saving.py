@@ -16,6 +16,8 @@ from trialtree.sweep.journal import SweepError
 
 SWEEP, NUMBER = "Trial-Sweep", "Trial-Number"  # trailers of a trial's commit
 
+_TRIES = 10  # to make a reference
+
 
 class Saver:
     """Makes the commits of a sweep's trials."""
@@ -87,13 +89,35 @@ class Saver:
         base = self._snapshot.baseline
         ref = f"refs/exps/{base[:2]}/{base[2:]}/{name}"
         try:
-            self._git.references.create(ref, commit)
-        except (pygit2.AlreadyExistsError, ValueError):
-            there = self._git.references[ref].peel()
-            if there.tree_id != self._git[commit].tree_id:
+            self._refer(ref, commit)
+        except pygit2.AlreadyExistsError:
+            there, made = self._git.references[ref].peel(), self._git[commit]
+            if there.tree_id == made.tree_id:
+                return str(there.id)
+            if _trailers(there.message) != _trailers(made.message) or not _trailers(made.message):
                 raise SweepError(f"the experiment {name} is there; `dvc exp remove {name}` removes it") from None
-            return str(there.id)
+            self._git.references[ref].set_target(commit)  # the same trial, of a driver that was killed right then
         return commit
+
+    def _refer(self, ref: str, commit: str) -> None:
+        """Make a reference, once more where another process just packs them and takes the emptied folders away.
+
+        Raises:
+            pygit2.AlreadyExistsError: it is there.
+            pygit2.GitError, OSError: it cannot be made.
+        """
+        import pygit2
+
+        for left in reversed(range(_TRIES)):
+            try:
+                self._git.references.create(ref, commit)
+            except pygit2.AlreadyExistsError:
+                raise
+            except (pygit2.GitError, OSError):
+                if not left:
+                    raise
+            else:
+                return
 
     def experiment(self, name: str) -> str | None:
         """Return the commit of an experiment of the baseline, if there is one."""
@@ -116,6 +140,11 @@ class Saver:
             subprocess.run(
                 ["git", "-C", self._git.workdir or ".", "repack", "-d", "-q"], check=False, capture_output=True
             )
+
+
+def _trailers(message: str) -> list[str]:
+    """Return of which sweep a commit is, and which trial; of a commit by hand nothing."""
+    return [line for line in message.splitlines() if line.startswith((f"{SWEEP}: ", f"{NUMBER}: "))]
 
 
 def message(first: str, sweep: str, number: int) -> str:
