@@ -15,7 +15,7 @@ from tests.conftest import YAML_12, Repo
 from tests.slow import until
 from tests.test_track import Dump, dump, lost
 from trialtree.sweep import journal, ranking
-from trialtree.sweep.publishing import Published, Publishing
+from trialtree.sweep.publishing import Published, Publishing, missing
 from trialtree.tracking import git, stores, survey
 from trialtree.tracking.fresh import Baseline
 
@@ -65,7 +65,8 @@ def done(repo: Repo, log: journal.Journal, numbers: Iterable[int], attempt: int 
         begin(log, number, attempt)
         log.add(
             "ended", number=number, state="done", seconds=0.5, name=name, commit=commit,
-            objective=[metrics["cv.accuracy"]], metrics=metrics, model_bytes=100, reason=None, status=None, stage=None, log=None,
+            objective=[metrics["cv.accuracy"]], metrics=metrics, model_bytes=100, reason=None, status=None,
+            stage=None, log=None,
         )  # fmt: skip
 
 
@@ -241,6 +242,7 @@ def test_a_store_that_is_away_costs_a_line_and_track_publishes_later(
 ) -> None:
     log = sweep(swept)
     done(swept, log, range(2))
+    failed(log, 2)
     finish(log)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     said = Publishing(log.folder).finish()
@@ -251,6 +253,9 @@ def test_a_store_that_is_away_costs_a_line_and_track_publishes_later(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert " 2 new, " in swept.run("trialtree", "track", "--all").stdout
     assert below(dump(swept)) == [f"{ID}-0000", f"{ID}-0001"]
+    assert [*missing.publish()] == [f"sweep {ID}: 1 trial that failed or was pruned added"]
+    assert below(dump(swept)) == [f"{ID}-0000", f"{ID}-0001", f"{ID}-0002"]
+    assert [*missing.publish()] == []
 
 
 @pytest.fixture

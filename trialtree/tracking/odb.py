@@ -47,7 +47,7 @@ def objects() -> Iterator[Objects]:
 
 
 def _direct() -> Objects | None:
-    """Return a reader by libgit2; None of a repository that it does not open, or that lacks objects until they count."""
+    """Return a reader by libgit2; None where that does not open the repository, or would not fetch what it lacks."""
     import pygit2
 
     if git.run("config", "--get", "extensions.partialclone"):

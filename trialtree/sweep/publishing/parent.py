@@ -69,4 +69,6 @@ class Parent:
 
 def status_of(sweep: Sweep) -> str:
     """Return the status of a sweep that no driver runs."""
-    return "FINISHED" if sweep.finished else "KILLED"
+    if not sweep.finished:
+        return "KILLED"
+    return "FAILED" if sweep.of("failed") and not sweep.of("done") else "FINISHED"

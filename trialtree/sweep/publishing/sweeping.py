@@ -1,7 +1,6 @@
 """A sweep on its way into MLflow: which of its trials are there, and which come next."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +9,10 @@ from trialtree.sweep import journal
 from trialtree.sweep.publishing import unsaved
 from trialtree.sweep.publishing.parent import Parent, status_of
 from trialtree.sweep.records import ENDED, Sweep, Trial
-from trialtree.tracking import bulk, files, index, odb, runs, storage, stores, trials
+from trialtree.tracking import bulk, files, index, runs, storage, stores, trials
 from trialtree.tracking.committed import Memo
 from trialtree.tracking.fresh import Baseline
+from trialtree.tracking.git import Objects
 from trialtree.tracking.index import PARENT, STATE, Known
 from trialtree.tracking.locks import TrialError
 from trialtree.tracking.publisher import Publisher
@@ -29,18 +29,16 @@ _AFTER = "the trials are kept, and `trialtree track --all` publishes them"
 class Sweeping:
     """The sweep of a folder, read from its journal and published in lots."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._reader = folder, journal.Reader(folder)
+    def __init__(self, folder: Path, objects: Objects) -> None:
+        self._folder, self._reader, self._objects = folder, journal.Reader(folder), objects
         self._sweep: Sweep = self._reader.read()
         self._store, self._settings = stores.find(), storage.read()
         self._baseline = Baseline(self._sweep.head.baseline, trials.main(files.Here()))
-        self._stack = ExitStack()
-        self._objects = self._stack.enter_context(odb.objects())
         self._memo: Memo = {}
         self._there: dict[int, str] = {}  # what tells each trial that is in MLflow from another end of it, by number
         self._states: dict[int, str] = {}  # of the trials that Git holds
         self._alone: dict[int, str] = {}  # the runs of trials that no commit holds
-        self._left: set[str] = set()  # what tells those that cannot be published
+        self._left: dict[int, str] = {}  # the same of those that cannot be published
         self._parent: Parent | None = None
         self._publisher: Publisher | None = None
         self._notes: list[str] = []
@@ -83,10 +81,9 @@ class Sweeping:
         self._sweep = self._reader.read()
         if self._parent is None:
             self._begin()
-        ends = {trial.number: _end(trial) for trial in self._sweep.of(*ENDED)}
         waiting = iter([
-            self._sweep.trials[number] for number, end in ends.items()
-            if self._there.get(number) != end and end not in self._left
+            trial for trial in self._sweep.of(*ENDED)
+            if _end(trial) not in (self._there.get(trial.number), self._left.get(trial.number))
         ])  # fmt: skip
         while lot := [*islice(waiting, _LOT)]:
             self._publish(lot)
@@ -165,7 +162,7 @@ class Sweeping:
     def _leave(self, trial: Trial, reason: str) -> None:
         """Note that a trial cannot be published, and try no more."""
         self._notes.append(f"not in MLflow: trial {trial.number}: {reason}")
-        self._left.add(_end(trial))
+        self._left[trial.number] = _end(trial)
 
     def _write(self, read: dict[Place, tuple[Trial, trials.Trial]]) -> None:
         """Publish trials that Git holds."""
@@ -200,7 +197,7 @@ def _is_saved(trial: Trial) -> bool:
 
 def _end(trial: Trial) -> str:
     """Return what tells the end of a trial from another end of it: a failed one may be tried again."""
-    return str(trial.commit) if _is_saved(trial) else unsaved.digest(trial)
+    return str(trial.commit) if _is_saved(trial) else unsaved.end(trial)
 
 
 def _is_whole(run: Known, trial: Trial) -> bool:

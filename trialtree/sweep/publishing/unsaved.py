@@ -1,10 +1,7 @@
 """Trials of a sweep that no commit holds whole, failed and pruned ones, as runs of MLflow by what the journal has."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from trialtree.sweep.records import Head, Trial
@@ -20,7 +17,7 @@ _ESTIMATOR, _HYPERPARAMETERS = "train.estimator", "hyperparameters"
 def run(head: Head, trial: Trial, above: Mapping[str, str]) -> New:
     """Return the run of a trial that failed or was pruned; `above` are tags that all trials of the sweep have."""
     start = trial.began or head.time
-    tags = {**above, **_tags(head, trial), STATE: digest(trial)}
+    tags = {**above, **_tags(head, trial), STATE: end(trial)}
     return New(
         name=trial.name or f"{head.id}-{trial.number:04}",
         status=_STATUS.get(trial.state, "FINISHED"),
@@ -32,10 +29,9 @@ def run(head: Head, trial: Trial, above: Mapping[str, str]) -> New:
     )
 
 
-def digest(trial: Trial) -> str:
-    """Return what tells this end of a trial from another."""
-    text = json.dumps(asdict(trial), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def end(trial: Trial) -> str:
+    """Return what tells this end of a trial from another one: it may be tried again."""
+    return f"{trial.state} {trial.attempt}"
 
 
 def _tags(head: Head, trial: Trial) -> dict[str, str]:
