@@ -103,6 +103,20 @@ def test_an_entry_is_written_as_dvc_writes_it(path: str) -> None:
     assert entries.text(made) == dumps_yaml(made)
 
 
+SIMPLE: list[Any] = [
+    1, -2, 0.1, 1e-05, 1e22, 1.5e300, 100000.0, True, False, "word", "a.b-c", "no", "", "x y", None, [], {}, [1, "a"],
+    [True, 0.5], {"a": {"b": 1}}, [[1]], [{"a": 1}], "0x1", "1_000", "1.", ".5", "_", "-", "a:", "NULL", "~", "12:30",
+    "y" * 70, {"a b": 1}, {"no": 1}, float("inf"), "Infinity",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", SIMPLE, ids=[str(number) for number in range(len(SIMPLE))])
+def test_params_of_an_entry_are_written_as_dvc_writes_them(value: Any) -> None:
+    made = {"cmd": "python -m stages.train", "params": {"params.yaml": {"train": {"key": value, "other": 1}}}}
+    assert entries.text(made) == dumps_yaml(made)
+    assert entries.Lock("", {}).changed({"train": made}) == dumps_yaml({"schema": "2.0", "stages": {"train": made}})
+
+
 def test_a_lock_that_is_not_in_dvcs_own_form_is_left_to_dvc() -> None:
     text = "schema: '2.0'\nstages:\n  train:   # mine\n    cmd: x\n"
     lock = entries.Lock(text, parse_yaml(text, "dvc.lock"))

@@ -7,6 +7,7 @@ A file that is not what is made here of its own content is left to DVC.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -110,8 +111,40 @@ def text(made: Entry, indent: int = 0) -> str:
             lines.append(f"{before}{key}:\n")
             lines += [_item_text(tuple(item.items()), before) for item in value]
         else:
-            lines.append(_ruamel(json.dumps({key: value}), indent))
+            lines.append(_simple({key: value}, before) or _ruamel(json.dumps({key: value}), indent))
     return "".join(lines)
+
+
+def _simple(mapping: Mapping[str, Any], before: str) -> str | None:
+    """Return a mapping as YAML where nothing in it is more than a number or a short word; else None."""
+    lines = []
+    for key, value in mapping.items():
+        if not isinstance(key, str) or not _is_plain(key):
+            return None
+        if isinstance(value, dict) and value:
+            inner = _simple(value, f"{before}  ")
+            if inner is None:
+                return None
+            lines.append(f"{before}{key}:\n{inner}")
+            continue
+        items = value if isinstance(value, list) and value else None
+        texts = [_scalar(item) for item in items or [value]]
+        if None in texts:
+            return None
+        lines.append(f"{before}{key}: {texts[0]}\n" if items is None else f"{before}{key}:\n")
+        lines += [f"{before}- {item}\n" for item in texts] if items else []
+    return "".join(lines)
+
+
+def _scalar(value: Any) -> str | None:
+    """Return a number, truth or short word as YAML; None for anything else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else None
+    return value if isinstance(value, str) and _is_plain(value) else None
 
 
 @lru_cache(4096)

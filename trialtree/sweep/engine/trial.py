@@ -1,8 +1,8 @@
 """One trial in a worktree: what changed is found as DVC finds it, run, kept, and committed.
 
 A trial is a generator: it yields a `Work` whenever a stage must run, and is
-sent whether that was done, or whether another tree has meanwhile made what it
-asked for.
+sent whether that was done, or is to be asked for again: another tree has
+meanwhile made it, or the process was lost in which it ran.
 """
 
 import shlex
@@ -147,7 +147,7 @@ class Making:
             if reply == "again":
                 outs = self._kept(stage, key)
                 continue
-            outs = self._saved(stage, key)
+            outs = self._saved(stage, key, new)
         self._known |= outs
         self._changed[stage.name] = {**new, "outs": entries.items(stage, outs)} if outs else new
 
@@ -206,7 +206,7 @@ class Making:
             remove(tree.path / out.path)
             (tree.path / out.path).parent.mkdir(parents=True, exist_ok=True)
 
-    def _saved(self, stage: Stage, key: str) -> dict[str, Hash]:
+    def _saved(self, stage: Stage, key: str, new: Entry) -> dict[str, Hash]:
         """Return the hashes of the outputs that a stage wrote, after keeping them and the result."""
         of = self._of
         with self._made.timed("hash and link"):
@@ -217,7 +217,7 @@ class Making:
             self._tree.here |= found
         with self._made.timed("run cache"):
             if stage.kept:
-                runcache.save(of.cache, key, {**self._entry(stage), "outs": entries.items(stage, found)})
+                runcache.save(of.cache, key, {**new, "outs": entries.items(stage, found)})
         self._made.ran.append(stage.name)
         return found
 
@@ -291,8 +291,9 @@ class Making:
         targets = " ".join(shlex.quote(target) for target in self._of.targets)
         there = f"{python} checkout --quiet --force --with-deps --allow-missing {targets}"
         self._loose = True
-        yield Work("dvc checkout", there, module=False, key="", env=self._env)
-        yield Work(BY_DVC, f"{python} repro {targets}", module=False, key="", env=self._env)
+        for name, line in (("dvc checkout", there), (BY_DVC, f"{python} repro {targets}")):
+            while (yield Work(name, line, module=False, key="", env=self._env)) == "again":
+                pass  # its process was lost
         tree.here.clear()
         lock = (tree.path / _LOCK).read_bytes()
         found = (locks.load(lock) or {}).get("stages") or {}  # whatever stages there are
