@@ -82,7 +82,7 @@ def read(repo: Any, targets: Sequence[str] = (TARGET,)) -> Pipeline:
     from dvc.repo.reproduce import get_active_graph, plan_repro
 
     try:
-        wanted = [stage for target in targets or ("dvc.yaml",) for stage in repo.stage.collect(target)]
+        wanted = _wanted(repo, targets)
         steps = plan_repro(get_active_graph(repo.index.graph), wanted)
         stages = [step for step in steps if step.cmd]
         sources = dict(_sources([step for step in steps if not step.cmd]))
@@ -96,7 +96,7 @@ def read(repo: Any, targets: Sequence[str] = (TARGET,)) -> Pipeline:
         reasons.append("dvc.yaml has templates")
     if set(repo.index.graph.nodes) and any(stage.path_in_repo != "dvc.yaml" for stage in stages):
         reasons.append("stages stand in several dvc.yaml files")
-    lock = _lock(repo)
+    lock: Mapping[str, Any] = stages[0].dvcfile.lockfile_contents if stages else {}
     locked = lock.get("stages", {})
     plain = () if reasons else tuple(_stage(stage, locked.get(stage.name)) for stage in stages)
     code: dict[str, Hash] = {}
@@ -141,12 +141,17 @@ def _hashed(dep: Any) -> Hash:
     return Hash(dep.hash_info.value, dep.meta.size or 0, dep.meta.nfiles)
 
 
-def _lock(repo: Any) -> Mapping[str, Any]:
-    """Return the content of dvc.lock, as DVC reads it."""
-    from dvc.dvcfile import load_file
+def _wanted(repo: Any, targets: Sequence[str]) -> list[Any]:
+    """Return DVC's stages of these names; those of the index, for DVC parses all files again where it is asked.
 
-    content: Mapping[str, Any] = load_file(repo, str(Path(repo.root_dir, "dvc.yaml"))).lockfile_contents
-    return content
+    Raises:
+        DvcException: there is no such stage.
+    """
+    of_file = [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
+    named = {stage.name: stage for stage in of_file if stage.cmd}
+    if all(target in named for target in targets):
+        return [named[target] for target in targets] or of_file
+    return [stage for target in targets for stage in repo.stage.collect(target)]
 
 
 def _stage(stage: Any, locked: Mapping[str, Any] | None) -> Stage:
