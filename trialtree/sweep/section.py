@@ -49,11 +49,24 @@ def _some(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
+def _one_at_least(value: list[Any]) -> list[Any]:
+    if not value:
+        raise ValueError("must have at least one item")
+    return value
+
+
 class Objective(params.Section):
     """A metric by its part and name, as in reports/metrics.json, and where it should go."""
 
     metric: str
     goal: Goal
+
+    @model_validator(mode="before")
+    @classmethod
+    def _be_a_mapping(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping | cls):
+            raise ValueError("must be a mapping such as {metric: cv.accuracy, goal: maximize}")
+        return value
 
 
 class Sampling(params.Section):
@@ -89,7 +102,8 @@ class SweepParams(params.Section):
     """The sweep section. What `space` and `where` say is read by `space.read`."""
 
     objective: Annotated[
-        Annotated[Objective, Tag("(options)")] | Annotated[list[Objective], Tag("(list)"), Field(min_length=1)],
+        Annotated[Objective, Tag("(options)")]
+        | Annotated[list[Objective], AfterValidator(_one_at_least), Tag("(list)")],
         Discriminator(lambda value: "(list)" if isinstance(value, list) else "(options)"),
     ]
     allow_test: bool = False  # let the test part choose the best trial

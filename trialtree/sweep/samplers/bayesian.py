@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from trialtree.sweep.samplers.modelled import Modelled
 from trialtree.sweep.section import Sampling, SweepParams
 from trialtree.sweep.space import Space
+from trialtree.sweep.stopping import watching
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -24,8 +25,11 @@ class Bayesian(Modelled):
 
     def __init__(self, space: Space, section: SweepParams, known: Iterable[str] = ()) -> None:
         self.options: Sampling = section.sampler
-        self.jointly = not space.conditional if self.options.multivariate == "auto" else self.options.multivariate
         goals = [objective.goal for objective in section.objectives]
+        # Better in flat and in conditional spaces: docs/sweeps.md. Of several objectives Optuna advises against it.
+        self.jointly = len(goals) == 1 if self.options.multivariate == "auto" else self.options.multivariate
+        watched = watching.watch(section, space.base)
+        self.curve_sign = -1 if watched and watched.goal != goals[0] else 1
         super().__init__(space, section.seed, self.options.startup or STARTUP, goals, known)
 
     def sampler(self, seed: int, attempt: int) -> "BaseSampler":

@@ -26,6 +26,7 @@ class Modelled(Learning):
     """Asks an Optuna sampler, made afresh for each draw."""
 
     jointly = True  # keys are drawn together, not one by one
+    curve_sign = 1  # -1 where a curve's goal is not the objective's
 
     def __init__(self, space: Space, seed: int, startup: int, goals: Sequence[str], known: Iterable[str] = ()) -> None:
         import optuna
@@ -60,7 +61,7 @@ class Modelled(Learning):
             self._study.tell(told, list(objective))
             self.learned += 1
         elif state == "pruned" and curve and len(self._study.directions) == 1:
-            self._report(told, *curve[-1])
+            self._report(told, curve[-1][0], self.curve_sign * curve[-1][1])
             self._study.tell(told, state=TrialState.PRUNED)
             self.learned += 1
         else:

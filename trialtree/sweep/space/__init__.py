@@ -19,6 +19,13 @@ __all__ = ["MISSING", "Condition", "Point", "Space", "faults", "read"]
 _SECTION = "sweep.space"
 
 
+def _sorted(value: Any) -> Any:
+    """Return a value with the keys of mappings in order, whatever their types."""
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value, key=lambda key: (type(key).__name__, str(key)))}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
 @dataclass(frozen=True)
 class Point:
     """Values for a trial."""
@@ -29,7 +36,7 @@ class Point:
     @cached_property
     def cell(self) -> str:
         """The values as text: two points with one cell are one trial."""
-        return json.dumps(self.values, sort_keys=True, ensure_ascii=False)
+        return json.dumps(_sorted(self.values), ensure_ascii=False)
 
 
 @dataclass(frozen=True)

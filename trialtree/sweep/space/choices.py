@@ -2,9 +2,15 @@
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, model_validator
 
 from trialtree.sweep.space.expressions import Expression, Positive
+
+
+def _some(values: list[Any]) -> list[Any]:
+    if not values:
+        raise ValueError("must have at least one item")
+    return values
 
 
 class Choice(Expression):
@@ -12,7 +18,7 @@ class Choice(Expression):
 
     name: ClassVar[str] = "choice"
     short: ClassVar[tuple[str, ...]] = ()
-    values: Annotated[list[Any], Field(min_length=1)]
+    values: Annotated[list[Any], AfterValidator(_some)]
     weights: list[Positive] | None = None  # how often each is drawn, as shares of their sum
     ordered: bool = False  # neighbours are alike: a sampler that learns takes places for numbers
 

@@ -6,6 +6,7 @@ lists, with and, or, not, brackets, and + - * /.
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ _RECKON: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
 }
 _WORDS = {"true": True, "false": False, "null": None}
+_KEY = re.compile(r"\w+(\.\w+)*")
 _LONGEST = 1000  # characters
 
 
@@ -100,8 +102,7 @@ def _check(node: ast.AST, keys: dict[str, None]) -> None:
             inner = items
         case ast.Constant(value=str() | int() | float() | None):
             return
-        case ast.Name() | ast.Attribute():
-            name = ast.unparse(node)
+        case ast.Name() | ast.Attribute() if _KEY.fullmatch(name := ast.unparse(node)):
             if name not in _WORDS:
                 keys[name] = None
             return

@@ -10,19 +10,32 @@ from decimal import Decimal
 from statistics import NormalDist
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from stages import params
 from stages.params import shown
 
-Number = Annotated[int | float, Field(allow_inf_nan=False)]
-Positive = Annotated[int | float, Field(gt=0, allow_inf_nan=False)]
 Raw = int | float
 
 _EXPONENT = 700  # exp(709) is the last that a float holds
 _FAR = 9  # standard deviations that no draw exceeds
 _CLOSE = 1e-9  # relative: a number that was written and read, or rounded by a person
 _STANDARD = NormalDist()
+
+
+def _number(value: Any) -> Any:
+    if not is_number(value):
+        raise ValueError("must be a number")
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is a number that can be drawn: true is none, and neither is infinity."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+Number = Annotated[int | float, BeforeValidator(_number)]
+Positive = Annotated[Number, Field(gt=0)]
 
 
 class Expression(params.Section):
@@ -166,7 +179,8 @@ class Normal(Drawn):
     @model_validator(mode="after")
     def _stay_a_number(self) -> Self:
         if self.exponential and abs(self.mu) + _FAR * self.sigma > _EXPONENT:
-            raise ValueError(f"mu and sigma are those of the logarithm: exp({shown(self.mu)}) is too far")
+            far = f"exp({self.mu} + {_FAR} * {self.sigma})"
+            raise ValueError(f"mu and sigma are those of the logarithm: {far} is no number")
         return self
 
     def inner(self, u: float) -> float:
@@ -311,11 +325,6 @@ def multiple(count: int, q: int | float) -> int | float:
 def is_multiple(value: int | float, q: int | float) -> bool:
     """Say whether a number is a multiple of q, but for a person's rounding."""
     return math.isclose(multiple(round(value / q), q), value, rel_tol=_CLOSE, abs_tol=1e-12)
-
-
-def is_number(value: Any) -> bool:
-    """Say whether a value is a number that can be drawn: true is none, and neither is infinity."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _exact(number: int | float) -> Decimal:
