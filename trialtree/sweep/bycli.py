@@ -35,7 +35,9 @@ class Cli:
         """
         if self._ref(name) is None:
             line = command(self._content, values, name, f'"${_MESSAGE}"')
-            yield Work(BY_DVC, line, False, "", {_MESSAGE: saving.message("", self._sweep, number)})
+            work = Work(BY_DVC, line, False, "", {_MESSAGE: saving.message("", self._sweep, number)})
+            while (yield work) == "again":
+                pass  # its process was lost
         commit = self._ref(name)
         if commit is None:
             raise UserError(f"DVC made no experiment {name}; its log says why")

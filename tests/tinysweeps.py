@@ -1,0 +1,270 @@
+"""Sweeps over a pipeline of two stages that compute nothing, and what must hold of a repository after any of them."""
+
+import json
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.conftest import YAML_12, Repo, isolated, make_repo
+from trialtree.sweep import journal
+from trialtree.sweep.records import Sweep
+
+TREES = journal.SWEEPS.parent / "trees"
+
+PIPELINE = """\
+stages:
+  train:
+    cmd: python -m stages.train
+    deps:
+    - stages/train.py
+    params:
+    - train
+    outs:
+    - models/model
+    - reports/curves.csv
+  evaluate:
+    cmd: python -m stages.evaluate
+    deps:
+    - models/model
+    - stages/evaluate.py
+    params:
+    - evaluate
+    outs:
+    - reports/folds.csv
+    metrics:
+    - reports/metrics.json:
+        cache: false
+"""
+
+# Writes a line of a curve for each step; `do` is what happens after them.
+TRAIN = '''
+"""Train nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from typing import Any
+
+from stages import params
+
+
+class TrainParams(params.Section):
+    estimator: str
+    script: str | None = None
+    hyperparameters: dict[str, Any] = {}
+
+
+DO = {
+    "nothing": lambda: None,
+    "raise": lambda: json.loads("{"),
+    "leave": lambda: os._exit(0),
+    "leave with 3": lambda: os._exit(3),
+    "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "hang": lambda: (print(subprocess.Popen(["sleep", "1000"]).pid, flush=True), time.sleep(1000)),
+    "eat": lambda: [bytearray(b"x" * 400_000_000), time.sleep(1000)],
+    "write nothing": lambda: sys.exit(0),
+    "fill the disk": lambda: Path("models/model/large").write_bytes(b"x" * 50_000_000),
+}
+
+
+def main():
+    of = params.load()["train"]["hyperparameters"]
+    for folder in ("models/model", "reports"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    with open("reports/curves.csv", "w") as file:
+        file.write("step,label,value\\n")
+        for step in range(of.get("steps", 0)):
+            file.write(f"{step},validation_loss,{of['x'] + 1 / (1 + step)}\\n")
+            file.flush()
+            time.sleep(of.get("pause", 0))
+    print(f"x is {of['x']}")
+    while of.get("wait") and not Path(of["wait"]).exists():
+        time.sleep(0.005)
+    if of.get("once") and not Path(of["once"]).exists():
+        Path(of["once"]).touch()
+        raise RuntimeError("only once")
+    DO[of.get("do", "nothing")]()
+    Path("models/model/x").write_text(json.dumps(of))
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+EVALUATE = '''
+"""Evaluate nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stages import params
+
+
+class EvaluateParams(params.Section):
+    cross_validation: dict[str, Any] | None = None
+    written: str | None = None  # in the place of good metrics
+
+
+WRITTEN = {"damaged": '{"cv": ', "nan": '{"cv": {"log_loss": NaN}}', "none": "{}"}
+
+
+def main():
+    of = params.load()["evaluate"]
+    x = json.loads(Path("models/model/x").read_text())["x"]
+    Path("reports/folds.csv").write_text("fold,log_loss\\n0,%s\\n" % x)
+    found = {"cv": {"log_loss": x, "log_loss_std": round(x, 1)}, "test": {"log_loss": x}}
+    Path("reports/metrics.json").write_text(WRITTEN.get(of.get("written"), json.dumps(found)))
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+ESTIMATOR = '''
+"""An estimator that is never fitted."""
+
+
+class Tiny:
+    def __init__(self, x=0.5, y=0, do="nothing", steps=0, pause=0.0, wait="", once=""):
+        pass
+'''
+
+SECTION: Mapping[str, Any] = {
+    "objective": {"metric": "cv.log_loss", "goal": "minimize"},
+    "space": {"train.hyperparameters.x": {"uniform": {"min_value": 0, "max_value": 1}}},
+    "sampling": "random",
+    "limits": {"trials": 6, "concurrent": 2},
+}
+
+
+def tiny(folder: Path, *, ran: bool = True) -> Repo:
+    """Make a repository with the pipeline, which has run once."""
+    repo = make_repo(folder / "repo", folder / "home")
+    for name, text in (("train", TRAIN), ("evaluate", EVALUATE), ("tiny", ESTIMATOR)):
+        (repo.path / f"stages/{name}.py").write_text(text, encoding="utf-8")
+    (repo.path / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    # Nothing of it is used, and to import it takes half of a sweep's time.
+    (repo.path / "sklearn.py").write_text("", encoding="utf-8")
+    content = {
+        "experiment": "tiny",
+        "train": {"estimator": "stages.tiny.Tiny", "hyperparameters": {"x": 0.5}},
+        "evaluate": {"cross_validation": {"folds": 2}},
+        "sweep": dict(SECTION),
+    }
+    with (repo.path / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML_12.dump(content, file)
+    if ran:
+        repo.dvc("repro", "-q", "evaluate")
+    repo.commit("Tiny")
+    return repo
+
+
+def copied(repo: Repo, folder: Path) -> Repo:
+    """Return a copy of a repository and its home, to change."""
+    shutil.copytree(repo.path.parent, folder, dirs_exist_ok=True, symlinks=True)
+    return Repo(folder / "repo", isolated(folder / "home"))
+
+
+def ask_for(repo: Repo, **changes: Any) -> None:
+    """Set keys of the sweep section, over those of SECTION; `...` removes one."""
+    section = {**SECTION, **changes}
+    repo.params({"sweep": {name: value for name, value in section.items() if value is not ...}})
+
+
+def sweep(repo: Repo, *options: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run `trialtree sweep`."""
+    return repo.run("trialtree", "sweep", "--lines", "--no-mlflow", *options, check=check, **env)
+
+
+def begun(repo: Repo, *options: str, publish: bool = False, **env: str) -> "subprocess.Popen[str]":
+    """Begin `trialtree sweep` in a process group of its own, as a shell does."""
+    command = ["trialtree", "sweep", "--lines", *([] if publish else ["--no-mlflow"]), *options]
+    return subprocess.Popen(
+        command, cwd=repo.path, env={**repo.env, **env}, text=True, process_group=0,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def folders(repo: Repo) -> list[Path]:
+    """Return the folders of the sweeps of a repository, the oldest first."""
+    found = {}
+    for path in (repo.path / journal.SWEEPS).glob(f"*/{journal.FILE}"):
+        first = path.read_bytes().partition(b"\n")
+        if first[1]:  # not of one that just begins
+            found[path.parent] = json.loads(first[0])["time"]
+    return sorted(found, key=found.__getitem__)
+
+
+def last(repo: Repo) -> Sweep:
+    """Return the latest sweep, as its journal has it."""
+    return journal.read(folders(repo)[-1])
+
+
+def states(of: Sweep) -> dict[str, int]:
+    """Return how many trials there are in each state."""
+    return dict(sorted(Counter(trial.state for trial in of.trials.values()).items()))
+
+
+def values(of: Sweep) -> list[dict[str, Any]]:
+    """Return the values of all trials, by number."""
+    return [of.trials[number].values for number in sorted(of.trials)]
+
+
+def experiments(repo: Repo) -> dict[str, str]:
+    """Return the commit of each experiment, by name."""
+    lines = repo.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines()
+    return {ref.rpartition("/")[2]: commit for ref, commit in (line.split() for line in lines)}
+
+
+def trees(repo: Repo, of: Sweep) -> list[str]:
+    """Return the Git tree of each experiment of a sweep, by number."""
+    asked = "".join(f"{of.trials[number].commit}^{{tree}}\n" for number in sorted(of.trials))
+    command = ["git", "cat-file", "--batch-check=%(objectname)"]
+    return subprocess.run(
+        command, cwd=repo.path, input=asked, capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def processes(repo: Repo) -> list[str]:
+    """Return the command lines of the processes that run with the repository's home."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("HOME") == repo.env["HOME"] and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+def left(repo: Repo) -> list[str]:
+    """Return all that no sweep may leave: worktrees, locks, processes, trials that seem to run, experiments unknown."""
+    git = repo.path / ".git"
+    found = repo.git("worktree", "list").splitlines()[1:]
+    found += [str(path) for path in (git / "worktrees").glob("*")]
+    found += [str(path) for path in git.rglob("*.lock")]
+    found += [str(path) for path in (repo.path / TREES).glob("*") if path.suffix != ".lock"]
+    found += processes(repo)
+    there = experiments(repo)
+    for folder in folders(repo):
+        of = journal.read(folder)
+        known = {trial.name: trial.commit for trial in of.trials.values() if trial.name}
+        found += [f"{of.head.id}/{trial.number} is running" for trial in of.of("running")]
+        found += [f"{name} is not that of the journal" for name, commit in known.items() if there.get(name) != commit]
+        found += [
+            f"{name} is not in the journal" for name in there if name.startswith(of.head.id) and name not in known
+        ]
+        found += [f"{t.number} has no experiment" for t in of.of("done") if t.name is None]
+        cells = Counter(json.dumps(trial.values, sort_keys=True) for trial in of.trials.values())
+        found += [f"{cell} was tried {count} times" for cell, count in cells.items() if count > 1]
+    return found
