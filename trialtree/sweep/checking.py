@@ -1,8 +1,16 @@
-"""All that is wrong with a sweep, before anything runs."""
+"""All that is wrong with a sweep, before anything runs.
 
+    python -m trialtree.sweep.checking
+
+prints it, a line each, and ends with status 1; with nothing, in order. A sweep
+has this run where the libraries of its estimators are imported already.
+"""
+
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+from stages import params
 from trialtree.sweep import section
 from trialtree.sweep.section import SweepParams
 from trialtree.sweep.stopping import watching
@@ -10,5 +18,16 @@ from trialtree.sweep.stopping import watching
 
 def check(settled: SweepParams, content: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a section in view of all of params.yaml, one line each."""
-    own = getattr(section, "check", None)
-    return list(dict.fromkeys([*(own(settled, content) if own else ()), *watching.check(settled, content)]))
+    return list(dict.fromkeys([*section.check(settled, content), *watching.check(settled, content)]))
+
+
+def main() -> None:
+    """Check the params.yaml of the working folder."""
+    content = params.load()
+    faults = check(section.read(content), content)
+    print("\n".join(faults))
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()

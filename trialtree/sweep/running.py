@@ -29,16 +29,18 @@ from trialtree.sweep.ledger import Ledger
 from trialtree.sweep.parts import Parts, Runner
 from trialtree.sweep.publishing import Publishing
 from trialtree.sweep.records import Head, Sweep
-from trialtree.sweep.screen import Kind, Screen, ending
+from trialtree.sweep.screen import Kind, ending
 from trialtree.sweep.section import SweepParams
 from trialtree.sweep.space import Space
 from trialtree.sweep.stopping import candidates
-from trialtree.sweep.workers import shares
+from trialtree.sweep.workers import jobs, shares
+from trialtree.sweep.workers.jobs import Job
 from trialtree.sweep.workers.pool import Limits, Pool, Setup
 from trialtree.tracking import git, wishes
 
 _MOST = 64  # trials at once, where nobody knows how many there will be
 _KEPT = 50  # sweeps whose logs and pictures are kept
+_LONG = 3600.0  # seconds that nothing here takes
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # of an id; none that is taken for another
 
 
@@ -59,17 +61,20 @@ def new(options: Options) -> int:
         UserError: the section, the pipeline or Git do not allow it; then nothing has run.
     """
     content = params.load()
-    settled = checked(content)
+    settled = section.read(content)
     of = snapshot.take()
     experiment = wishes.experiment(content)
     folder = _named(experiment)
+    folder.mkdir(parents=True)
     head = Head(
         folder.name, int(time.time() * 1000), dict(content[section.NAME]), content, experiment, of.baseline, of.tree,
         of.changed, settled.seed, *_executor(options),
     )  # fmt: skip
-    with Journal(folder) as log:
-        log.add("sweep", **asdict(head))
-        return _Running(log, Sweep(head), settled, of, options).run()
+    try:
+        return _Running(folder, Sweep(head), settled, of, options).run()
+    finally:
+        if not (folder / journal.FILE).exists():
+            shutil.rmtree(folder)
 
 
 def resume(name: str | None, options: Options, *, failed: bool = False) -> int:
@@ -92,7 +97,7 @@ def resume(name: str | None, options: Options, *, failed: bool = False) -> int:
         said = {"failed": [trial.number for trial in sweep.of("failed")] if failed else []}
         log.add("resumed", time=int(time.time() * 1000), **said)
         journal.apply(sweep, "resumed", said)
-        return _Running(log, sweep, settled, of, options).run()
+        return _Running(folder, sweep, settled, of, options).run(log)
 
 
 def checked(content: dict[str, object]) -> SweepParams:
@@ -129,7 +134,7 @@ def _named(experiment: str) -> Path:
 class _Running:
     """A sweep that is to run, and what it runs with."""
 
-    log: Journal
+    folder: Path
     sweep: Sweep
     section: SweepParams
     snapshot: Snapshot
@@ -142,66 +147,91 @@ class _Running:
         self.total = limits.total(self.section, self.space.size, len(self.sweep.trials))
         self.concurrent = min(self.section.limits.concurrent or len(shares.processors()), self.total or _MOST)
 
-    def run(self) -> int:
-        """Run what is to be run, say what came of it, and return the exit status."""
+    def run(self, log: Journal | None = None) -> int:
+        """Run what is to be run, say what came of it, and return the exit status; without a journal it is new.
+
+        Raises:
+            UserError: the section, the pipeline or Git do not allow it, or it cannot go on.
+        """
         begun = time.monotonic()
-        _forget(self.log.folder)
-        publishing = Publishing(self.log.folder) if self.options.publish else None
+        _forget(self.folder)
+        publishing = Publishing(self.folder) if self.options.publish else None
         with ExitStack() as stack:
-            shown = screen.make(self.options.kind, self.sweep, self.section, self.total, self.concurrent)
-            reason: str | None = None
-            stack.callback(lambda: shown.close(reason))
-            for note in _notes(self.sweep, self.options):
-                shown.note(note)
-            runner, pool, places = stack.enter_context(self._makers(shown))
-            watching = watched.make(self.section, self.sweep.head.params, self.sweep)
-            for note in watching.notes if watching else ():
-                shown.note(note)
-            teller = telling.Teller(self.section, self.sweep.head.params, self.sweep, self.concurrent)
-            ledger = Ledger(self.log, self.sweep, self.section, teller)
-            ready: Callable[[], object] = publishing.start if publishing else _nothing
-            driver = Driver(Parts(ledger, self.section, runner, pool, shown, watching, places, ready))
-            try:
-                driver.run()
-            finally:
-                reason = self.sweep.finished or self.sweep.interrupted
-        self.log.close()
+            # Its imports take longest: they begin first.
+            pool = stack.enter_context(Pool(self._setup()))
+            runner, places, notes = stack.enter_context(self._makers())
+            if log is None:
+                self._check(pool)
+                log = stack.enter_context(Journal(self.folder))
+                log.add("sweep", **asdict(self.sweep.head))
+            ledger = self._drive(log, pool, runner, places, notes, publishing)
         self._say(publishing, ledger, time.monotonic() - begun)
         return 130 if self.sweep.finished is None else 0 if self.sweep.of("done") else 1
 
+    def _drive(  # noqa: PLR0913, PLR0917  # all that a driver needs
+        self, log: Journal, pool: Pool, runner: Runner, places: list[Tree], notes: list[str],
+        publishing: Publishing | None,
+    ) -> Ledger:  # fmt: skip
+        """Run the trials."""
+        watching = watched.make(self.section, self.sweep.head.params, self.sweep)
+        teller = telling.Teller(self.section, self.sweep.head.params, self.sweep, self.concurrent)
+        ledger = Ledger(log, self.sweep, self.section, teller)
+        ready: Callable[[], object] = publishing.start if publishing else _nothing
+        shown = screen.make(self.options.kind, self.sweep, self.section, self.total, self.concurrent)
+        reason: str | None = None
+        try:
+            for note in (*_notes(self.sweep, self.options), *notes, *(watching.notes if watching else ())):
+                shown.note(note)
+            Driver(Parts(ledger, self.section, runner, pool, shown, watching, places, ready)).run()
+        finally:
+            reason = self.sweep.finished or self.sweep.interrupted
+            shown.close(reason)
+        return ledger
+
     @contextmanager
-    def _makers(self, shown: Screen) -> Iterator[tuple[Runner, Pool, list[Tree]]]:
-        """Yield who makes the trials, the processes that stages run in, and a tree for each slot."""
+    def _makers(self) -> Iterator[tuple[Runner, list[Tree], list[str]]]:
+        """Yield who makes the trials, a tree for each slot, and notes."""
         if self.by_cli:
-            with Pool(self._setup(self.root)) as pool:
-                places = [Tree(self.root) for _ in range(self.concurrent)]
-                yield bycli.Cli(self.root, self.snapshot, self.sweep.head.id), pool, places
+            yield bycli.Cli(self.root, self.snapshot, self.sweep.head.id), [Tree(self.root)] * self.concurrent, []
             return
         trees.tidy(self.root)
         taken = trees.Trees(self.root, self.snapshot)
         with ExitStack() as stack:
             stack.callback(taken.close)
-            first = taken.take(1)[0]
-            pool = stack.enter_context(Pool(self._setup(first)))  # its imports take longest: they begin first
+            paths = taken.take(self.concurrent)
             from trialtree.sweep.engine.engine import Engine
 
-            engine = Engine(self.root, first, self.snapshot, self.sweep.head.id)
-            places = [Tree(path) for path in taken.take(self.concurrent)]
-            for place in places[1:]:
-                engine.configure(place.path)
-            if engine.pipeline.inexact:
-                shown.note(f"DVC itself runs the stages of each trial: {engine.pipeline.inexact}")
+            engine = Engine(self.root, paths[0], self.snapshot, self.sweep.head.id)
+            for path in paths[1:]:
+                engine.configure(path)
+            inexact = engine.pipeline.inexact
             snapshot.check_data({path: kept.md5 for path, kept in engine.pipeline.sources.items()})
-            yield engine, pool, places
+            notes = [f"DVC itself runs the stages of each trial: {inexact}"] if inexact else []
+            yield engine, [Tree(path) for path in paths], notes
 
-    def _setup(self, tree: Path) -> Setup:
+    def _check(self, pool: Pool) -> None:
+        """Hold the section against all of params.yaml, where the libraries of its estimators are imported.
+
+        Raises:
+            ParamsError: all that is wrong with it.
+        """
+        log = self.folder / "check.log"
+        pool.run(0, Job(-1, "check", jobs.CHECK, self.root, log, began=time.monotonic() + _LONG))
+        while not (ended := pool.poll(_LONG)):
+            pass
+        said = log.read_text(encoding="utf-8").strip() if log.exists() else ""
+        log.unlink(missing_ok=True)
+        if ended[0].end != "done":
+            raise params.ParamsError(said if said.startswith(str(params.PATH)) else f"{ended[0].reason}\n{said}")
+
+    def _setup(self) -> Setup:
         """Return what the processes are for."""
         memory = self.section.limits.memory
         held = Limits(self.section.limits.trial_timeout, None if memory is None else size_in_bytes(memory))
-        stages: tuple[str, ...] = () if self.by_cli else _stages(self.space)
-        estimators = () if self.by_cli else tuple(dict.fromkeys(k.estimator for k in candidates.of(self.space)))
+        estimators = tuple(dict.fromkeys(kind.estimator for kind in candidates.of(self.space)))
         return Setup(
-            tree, self.concurrent, stages, estimators, journal.place().parent, self.log.folder / "workers.log",
+            self.root, self.concurrent, _stages(self.space), estimators, journal.place().parent,
+            self.folder / "workers.log",
             limits=held, isolation=self.section.isolation,
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from stages.errors import UserError
 End = Literal["done", "failed", "crashed", "timeout", "memory", "stopped", "lost"]
 
 _MODULE = re.compile(r"python -m stages\.([A-Za-z]\w*)")
+CHECK = "python -m trialtree.sweep.checking"  # of this program, with what was imported for the stages
 _TAIL = 4000  # bytes of a log in which its last lines are looked for
 
 
@@ -43,6 +44,8 @@ class Job:
     @property
     def module(self) -> str | None:
         """The module of stages/ that the command runs, and nothing else; None for what a shell must run."""
+        if self.command == CHECK:
+            return CHECK.rpartition(" ")[2]
         found = _MODULE.fullmatch(self.command) if isinstance(self.command, str) else None
         return found[1] if found else None
 

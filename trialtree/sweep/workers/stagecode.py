@@ -45,6 +45,9 @@ class Stages:
 
     def run(self, name: str) -> None:
         """Run a module as `python -m` does: what stands under its `if __name__ == "__main__"`."""
+        if "." in name:  # of this program
+            importlib.import_module(name).main()
+            return
         module_name = f"{PACKAGE}.{name}"
         if name not in self._blocks:
             self._blocks[name] = block_to_run(module_name)
