@@ -77,4 +77,4 @@ def test_what_is_cut_off_is_read_as_the_parser_reads_it_or_left_to_it() -> None:
     for end in range(len(LOCK)):
         read = locks._in_pieces(LOCK[:end])
         if read is not None:
-            assert read == (locks.load(LOCK[:end])["stages"] or {})
+            assert read == (locks.load(LOCK[:end])["stages"] or {}), end

@@ -48,4 +48,4 @@ class Reader:
                 if key in stage:
                     return None
                 stage |= self._load(piece[0])
-        return found if at == len(content) else None
+        return found if at == len(content) and all(found.values()) else None
