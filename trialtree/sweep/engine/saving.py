@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from trialtree.sweep.engine.hashes import Hash
 from trialtree.sweep.engine.snapshot import Snapshot
@@ -16,7 +16,9 @@ from trialtree.sweep.journal import SweepError
 
 SWEEP, NUMBER = "Trial-Sweep", "Trial-Number"  # trailers of a trial's commit
 
-_TRIES = 10  # to make a reference
+_TRIES = 10
+
+T = TypeVar("T")
 
 
 class Saver:
@@ -40,15 +42,19 @@ class Saver:
 
     def commit(self, files: Mapping[str, bytes | None], message: str) -> tuple[str, int]:
         """Return the commit of these files over the snapshot's (None: it goes), and its time; no ref leads to it."""
-        blobs = {
-            f"{self._snapshot.prefix}{path}": None if content is None else self._git.create_blob(content)
-            for path, content in files.items()
-        }
-        return self._committed(self._with(self._base, blobs), message)
+
+        def commit() -> tuple[str, int]:
+            blobs = {
+                f"{self._snapshot.prefix}{path}": None if content is None else self._git.create_blob(content)
+                for path, content in files.items()
+            }
+            return self._committed(self._with(self._base, blobs), message)
+
+        return _tried(commit)
 
     def commit_tree(self, tree: str, message: str) -> tuple[str, int]:
         """Return the commit of a whole tree, and its time in seconds."""
-        return self._committed(self._git[tree].id, message)
+        return _tried(lambda: self._committed(self._git[tree].id, message))
 
     def _committed(self, tree: Any, message: str) -> tuple[str, int]:
         import pygit2
@@ -89,7 +95,7 @@ class Saver:
         base = self._snapshot.baseline
         ref = f"refs/exps/{base[:2]}/{base[2:]}/{name}"
         try:
-            self._refer(ref, commit)
+            _tried(lambda: self._git.references.create(ref, commit))
         except pygit2.AlreadyExistsError:
             there, made = self._git.references[ref].peel(), self._git[commit]
             if there.tree_id == made.tree_id:
@@ -98,26 +104,6 @@ class Saver:
                 raise SweepError(f"the experiment {name} is there; `dvc exp remove {name}` removes it") from None
             self._git.references[ref].set_target(commit)  # the same trial, of a driver that was killed right then
         return commit
-
-    def _refer(self, ref: str, commit: str) -> None:
-        """Make a reference, once more where another process just packs them and takes the emptied folders away.
-
-        Raises:
-            pygit2.AlreadyExistsError: it is there.
-            pygit2.GitError, OSError: it cannot be made.
-        """
-        import pygit2
-
-        for left in reversed(range(_TRIES)):
-            try:
-                self._git.references.create(ref, commit)
-            except pygit2.AlreadyExistsError:
-                raise
-            except (pygit2.GitError, OSError):
-                if not left:
-                    raise
-            else:
-                return
 
     def experiment(self, name: str) -> str | None:
         """Return the commit of an experiment of the baseline, if there is one."""
@@ -140,6 +126,25 @@ class Saver:
             subprocess.run(
                 ["git", "-C", self._git.workdir or ".", "repack", "-d", "-q"], check=False, capture_output=True
             )
+
+
+def _tried(write: Callable[[], T]) -> T:
+    """Return what writes into Git, tried again where a `git gc` or `pack-refs` just takes an emptied folder away.
+
+    Raises:
+        pygit2.AlreadyExistsError: it is there.
+        pygit2.GitError, OSError: it cannot be written.
+    """
+    import pygit2
+
+    for _ in range(_TRIES - 1):
+        try:
+            return write()
+        except pygit2.AlreadyExistsError:
+            raise
+        except (pygit2.GitError, OSError):
+            pass
+    return write()
 
 
 def _trailers(message: str) -> list[str]:
