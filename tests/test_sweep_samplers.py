@@ -383,6 +383,16 @@ def test_given_points_survive_a_journal() -> None:
     assert run(again, 30) == whole
 
 
+def test_a_mapping_with_numbers_as_keys_survives_a_journal() -> None:
+    key = "train.hyperparameters.class_weight"
+    space = {key: {"choice": [{"fixed": {0: 1, 1: 3}}, {"fixed": {0: 1, 1: 5}}]}}
+    for sampling in ("grid", "bayesian"):
+        whole = run(make(sampling, space), 2)
+        resumed = make(sampling, space)
+        resumed.restore(0, Point(*json.loads(json.dumps([whole[0].values, whole[0].raw]))))
+        assert run(resumed, 3) == whole
+
+
 def test_the_trials_of_git_inform_a_sampler_that_learns(ran: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     ran.dvc("exp", "run", "-S", f"{C}=2.5", "evaluate")
     monkeypatch.chdir(ran.path)

@@ -90,6 +90,8 @@ SAMPLERS = "must be one of grid, random, sobol, bayesian, gp, cmaes"
             {"sampling": {"sampler": "gp", "candidate": 3}},
             ["sweep.sampling.candidate is not a key; did you mean candidates?"],
         ),
+        ({"sampling": {"sampler": "random", "startup": 3}}, ["sweep.sampling: startup is no option of random"]),
+        ({"sampling": {"sampler": "gp", "candidates": 3}}, ["sweep.sampling: candidates is no option of gp"]),
         ({"seed": -1}, ["sweep.seed: must be greater than or equal to 0, got -1"]),
         ({"seed": 1.5}, ["sweep.seed: must be a whole number, got 1.5"]),
         ({"order": "any"}, ["sweep.order: must be 'free' or 'fixed', got 'any'"]),
@@ -332,3 +334,16 @@ def test_a_space_that_the_sampler_cannot_search_is_refused(changes: dict[str, An
 )
 def test_a_start_that_is_none_is_told(start: Any, said: list[str]) -> None:
     assert checked(start_from=start) == [f"sweep.{line}" for line in said]
+
+
+def test_advice_is_given_to_samplers_that_learn() -> None:
+    def said(**changes: Any) -> list[str]:
+        of = content(**changes)
+        return section.advice(section.read(of), of)
+
+    assert said() == []
+    assert said(sampling="bayesian", limits={"trials": 40, "concurrent": 8}) == []
+    assert said(sampling="bayesian", limits={"trials": 39, "concurrent": 9}) == [
+        "bayesian wants about 20 trials a key, 40 for 2, and limits.trials is 39: sobol may do as well",
+        "bayesian learns little from 9 trials at once; 8 or fewer are better",
+    ]

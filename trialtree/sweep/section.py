@@ -15,6 +15,10 @@ Goal = Literal["maximize", "minimize"]
 SAMPLERS = ("grid", "random", "sobol", "bayesian", "gp", "cmaes")
 MODELLED = ("bayesian", "gp", "cmaes")  # samplers that learn from the trials before
 
+_OPTIONS = ("startup", "multivariate", "candidates")  # the first of all that learn, the others of bayesian
+_A_KEY = 20  # trials that a sampler wants that learns
+_AT_ONCE = 8  # trials, with which it still learns well
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -76,6 +80,14 @@ class Sampling(params.Section):
     startup: Annotated[int, Field(ge=1)] | None = None  # trials drawn before the sampler learns; default its own
     multivariate: Literal["auto"] | bool = "auto"  # bayesian: keys together, not one by one
     candidates: Annotated[int, Field(ge=1)] | None = None  # bayesian: draws of which the best is taken
+
+    @model_validator(mode="after")
+    def _take_what_is_its_own(self) -> Self:
+        own = _OPTIONS if self.sampler == "bayesian" else _OPTIONS[:1] if self.sampler in MODELLED else ()
+        for name in _OPTIONS:
+            if name in self.model_fields_set and name not in own:
+                raise ValueError(f"{name} is no option of {self.sampler}")
+        return self
 
 
 class Limits(params.Section):
@@ -190,3 +202,23 @@ def check(section: SweepParams, content: Mapping[str, Any]) -> list[str]:
     except params.ParamsError as error:  # a condition that cannot be told of some points
         return [*said, *str(error).splitlines()]
     return list(dict.fromkeys([*said, *metrics.faults(section, content, points), *probing.faults(searched, points)]))
+
+
+def advice(section: SweepParams, content: Mapping[str, Any]) -> list[str]:
+    """Return what a person may want to know of a section with which nothing is wrong, one line each."""
+    from trialtree.sweep import space
+    from trialtree.sweep.space import tree
+
+    name, limits = section.sampler.sampler, section.limits
+    if name not in MODELLED:
+        return []
+    said = []
+    keys = tree.keys_at_most(space.read(section.space, section.where, content).root)
+    if limits.trials is not None and limits.trials < _A_KEY * keys:
+        said.append(
+            f"{name} wants about {_A_KEY} trials a key, {_A_KEY * keys} for {keys}, and limits.trials is "
+            f"{limits.trials}: sobol may do as well"
+        )
+    if limits.concurrent is not None and limits.concurrent > _AT_ONCE:
+        said.append(f"{name} learns little from {limits.concurrent} trials at once; {_AT_ONCE} or fewer are better")
+    return said

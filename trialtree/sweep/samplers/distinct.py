@@ -42,6 +42,7 @@ class Distinct:
 
     def restore(self, number: int, point: Point) -> None:
         """Take a point that was asked for before."""
+        point = self.space.again(point)
         self._restored[number] = point
         self._given.add(point.cell)
         self._known.add(point.cell)

@@ -58,14 +58,20 @@ class Learning:
     def restore(self, number: int, point: Point) -> None:
         """Take a point that was asked for before."""
         if number not in self._points:
-            self._points[number] = point
+            self._points[number] = point = self.space.again(point)
             self._known.add(point.cell)
             self.take(number, point)
+
+    @property
+    def _tries(self) -> int:
+        """How often the model is asked: not often where few cells are left, which chance finds as soon."""
+        left = TRIES if self.space.size is None else self.space.size - len(self._known)
+        return min(TRIES, max(left, 1))
 
     def _new(self, number: int) -> Point | None:
         """Return a point that is not known: an even one, one of the model, or one by chance."""
         learned = self.learned >= self.startup
-        for attempt in range(TRIES if learned else 1):
+        for attempt in range(self._tries if learned else 1):
             point = self.model(number, attempt) if learned else self.space.draw(self._evenly.drawing(number))
             if self.space.allows(point):
                 if point.cell not in self._known:

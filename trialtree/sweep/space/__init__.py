@@ -87,6 +87,13 @@ class Space:
         """Return a point of this space again from what was drawn."""
         return self.draw(lambda dimension: raw[dimension.place])
 
+    def again(self, point: Point) -> Point:
+        """Return a point that a journal kept: JSON has made texts of the keys of a value that is a mapping."""
+        if not point.raw:
+            return point
+        own = self.point(point.raw)
+        return Point({**point.values, **own.values}, own.raw)
+
     def allows(self, point: Point) -> bool:
         """Say whether a point meets the conditions.
 

@@ -70,6 +70,11 @@ class Group:
         return None if None in sizes else prod(size for size in sizes if size is not None)
 
 
+def keys_at_most(group: Group) -> int:
+    """Return how many keys are drawn for a point, at most."""
+    return sum(1 + max(map(keys_at_most, of.items), default=0) for of in group.dimensions if of.expression.size != 1)
+
+
 def _sum(sizes: list[int | None]) -> int | None:
     return None if None in sizes else sum(size for size in sizes if size is not None)
 
