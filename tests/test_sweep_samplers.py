@@ -20,7 +20,8 @@ from trialtree.sweep.samplers import Point, Sampler, coordinates, joe_kuo, units
 from trialtree.sweep.samplers.bayesian import Bayesian
 from trialtree.sweep.space import tree
 from trialtree.sweep.space.choices import Choice
-from trialtree.sweep.space.expressions import NUMBERS, Expression
+from trialtree.sweep.space.expressions import Expression
+from trialtree.sweep.space.names import DRAWN
 
 C, KERNEL, DEGREE = (f"train.hyperparameters.{name}" for name in ("C", "kernel", "degree"))
 AZURE = {KERNEL: {"choice": ["linear", "rbf", "poly", "sigmoid"]}, C: {"choice": [0.5, 1.0, 1.5]}}
@@ -233,15 +234,15 @@ def test_sobol_takes_more_keys_than_it_has_dimensions() -> None:
 
 
 EXPRESSIONS: list[Expression] = [
-    NUMBERS["randint"](upper=7), NUMBERS["randint"](upper=500),
-    NUMBERS["uniform"](min_value=-1, max_value=2), NUMBERS["quniform"](min_value=1, max_value=10, q=3),
-    NUMBERS["loguniform"](min_value=-3, max_value=3), NUMBERS["qloguniform"](min_value=-3, max_value=3, q=0.5),
-    NUMBERS["normal"](mu=1, sigma=2), NUMBERS["qnormal"](mu=1, sigma=2, q=0.25),
-    NUMBERS["lognormal"](mu=1, sigma=2), NUMBERS["qlognormal"](mu=1, sigma=2, q=3),
-    NUMBERS["int"](low=-3, high=9), NUMBERS["int"](low=1, high=1000, log=True),
-    NUMBERS["int"](low=4, high=64, step=4, log=True), NUMBERS["int"](low=4, high=64, step=5),
-    NUMBERS["float"](low=0, high=1), NUMBERS["float"](low=0, high=1, step=0.3),
-    NUMBERS["float"](low=0.001, high=1, log=True), NUMBERS["float"](low=0.1, high=1, step=0.1, log=True),
+    DRAWN["randint"](upper=7), DRAWN["randint"](upper=500),
+    DRAWN["uniform"](min_value=-1, max_value=2), DRAWN["quniform"](min_value=1, max_value=10, q=3),
+    DRAWN["loguniform"](min_value=-3, max_value=3), DRAWN["qloguniform"](min_value=-3, max_value=3, q=0.5),
+    DRAWN["normal"](mu=1, sigma=2), DRAWN["qnormal"](mu=1, sigma=2, q=0.25),
+    DRAWN["lognormal"](mu=1, sigma=2), DRAWN["qlognormal"](mu=1, sigma=2, q=3),
+    DRAWN["int"](low=-3, high=9), DRAWN["int"](low=1, high=1000, log=True),
+    DRAWN["int"](low=4, high=64, step=4, log=True), DRAWN["int"](low=4, high=64, step=5),
+    DRAWN["float"](low=0, high=1), DRAWN["float"](low=0, high=1, step=0.3),
+    DRAWN["float"](low=0.001, high=1, log=True), DRAWN["float"](low=0.1, high=1, step=0.1, log=True),
     Choice(values=["a", 1, None, True]), Choice(values=[1, 2, 5], ordered=True, weights=[1, 2, 3]),
 ]  # fmt: skip
 

@@ -13,7 +13,8 @@ from trialtree.sweep import space
 from trialtree.sweep.samplers import random, streams
 from trialtree.sweep.space import Point, Space, keys
 from trialtree.sweep.space.choices import Choice
-from trialtree.sweep.space.expressions import NUMBERS, Expression
+from trialtree.sweep.space.expressions import Expression
+from trialtree.sweep.space.names import DRAWN
 
 C, KERNEL, DEGREE = (f"train.hyperparameters.{name}" for name in ("C", "kernel", "degree"))
 BASE = {
@@ -48,7 +49,7 @@ def read(given: dict[str, Any], *where: str) -> Space:
 
 def expression(name: str, **fields: Any) -> Expression:
     """Return an expression."""
-    return NUMBERS[name](**fields)
+    return DRAWN[name](**fields)
 
 
 def drawn(of: Expression, count: int = 20_000, seed: int = 0) -> list[Any]:
@@ -197,7 +198,7 @@ EVERY = [
 
 
 def test_every_expression_is_there() -> None:
-    assert {type(of).name for of in EVERY} == {*NUMBERS, "choice"}
+    assert {type(of).name for of in EVERY} == {*DRAWN}
 
 
 @pytest.mark.parametrize("of", EVERY, ids=lambda of: type(of).name)

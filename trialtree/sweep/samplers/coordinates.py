@@ -9,7 +9,9 @@ import math
 from typing import TYPE_CHECKING
 
 from trialtree.sweep.space.choices import Choice
-from trialtree.sweep.space.expressions import Expression, Int, Normal, RandInt, Raw, Stepped, Uniform
+from trialtree.sweep.space.distributions import Normal, Uniform
+from trialtree.sweep.space.expressions import Expression, Raw
+from trialtree.sweep.space.steps import Int, RandInt, Stepped
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -7,7 +7,8 @@ from stages.params import PATH
 from trialtree.sweep.samplers import units
 from trialtree.sweep.section import SweepParams
 from trialtree.sweep.space import Space
-from trialtree.sweep.space.expressions import Float, Uniform
+from trialtree.sweep.space.distributions import Uniform
+from trialtree.sweep.space.steps import Float
 
 _SAMPLING = f"{PATH}: sweep.sampling"
 

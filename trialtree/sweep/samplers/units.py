@@ -3,7 +3,9 @@
 import math
 
 from trialtree.sweep.space.choices import Choice
-from trialtree.sweep.space.expressions import Expression, Normal, RandInt, Raw, Stepped, Uniform
+from trialtree.sweep.space.distributions import Normal, Uniform
+from trialtree.sweep.space.expressions import Expression, Raw
+from trialtree.sweep.space.steps import RandInt, Stepped
 from trialtree.sweep.space.tree import Dimension
 
 _EDGE = 1e-9  # of a normal distribution, which has no ends

@@ -7,11 +7,10 @@ from typing import Any
 from stages import params
 from stages.params import PATH, shown
 from trialtree.sweep.space.choices import Choice
-from trialtree.sweep.space.expressions import NUMBERS, Expression
+from trialtree.sweep.space.expressions import Expression
 from trialtree.sweep.space.keys import clash
+from trialtree.sweep.space.names import DRAWN, EXPRESSIONS
 from trialtree.sweep.space.tree import Dimension, Fixed, Group, Linked
-
-EXPRESSIONS: Mapping[str, type[Expression] | None] = {"choice": Choice, **NUMBERS, "fixed": None, "linked": None}
 
 Member = Fixed | Linked | Dimension
 
@@ -73,8 +72,7 @@ class Reader:
 
     def _expression(self, place: str, name: str, given: Any) -> Expression | None:
         """Return an expression from its fields, or from their values alone."""
-        cls = EXPRESSIONS[name]
-        assert cls is not None  # noqa: S101  # fixed and linked are no expressions of their own
+        cls = DRAWN[name]
         if cls is Choice and isinstance(given, list):
             given = {"values": given}
         elif isinstance(given, list) and len(given) == len(cls.short) > 1:
@@ -156,7 +154,7 @@ def _named(value: Any) -> tuple[str, Any] | None:
         name, given = next(iter(value.items()))
         return (name, given) if name in EXPRESSIONS else None
     name = value.get("type")
-    cls = EXPRESSIONS.get(name) if isinstance(name, str) else None
+    cls = DRAWN.get(name) if isinstance(name, str) else None
     if cls is not None and all(key == "type" or key in cls.model_fields for key in value):
         return str(name), {key: field for key, field in value.items() if key != "type"}
     return None
@@ -167,7 +165,7 @@ def _is_misspelled(value: Mapping[Any, Any]) -> bool:
     if len(value) != 1:
         return False
     name, given = next(iter(value.items()))
-    fields = {field for cls in EXPRESSIONS.values() if cls for field in cls.model_fields}
+    fields = {field for cls in DRAWN.values() for field in cls.model_fields}
     like = isinstance(given, list) or (isinstance(given, Mapping) and bool(fields & set(given)))
     return like and bool(difflib.get_close_matches(str(name), EXPRESSIONS, cutoff=0.75))
 
