@@ -18,6 +18,7 @@ from tests.conftest import PROJECT, Repo
 from trialtree.sweep import journal, samplers, section
 from trialtree.sweep.samplers import Point, Sampler, coordinates, joe_kuo, units
 from trialtree.sweep.samplers.bayesian import Bayesian
+from trialtree.sweep.samplers.cma import Evolution
 from trialtree.sweep.space import tree
 from trialtree.sweep.space.choices import Choice
 from trialtree.sweep.space.expressions import Expression
@@ -277,6 +278,18 @@ def test_a_sampler_that_learns_finds_more_than_chance(sampling: str) -> None:
     best = {name: sum(max(map(score, run(make(name, space, seed), 60))) for seed in range(5)) for name in
             ("random", sampling)}  # fmt: skip
     assert best[sampling] > 0.75 * best["random"]  # both are below 0
+
+
+def test_cmaes_starts_anew_when_it_has_come_to_an_end() -> None:
+    sampler = make("cmaes", {C: {"uniform": [0, 1]}, "train.hyperparameters.tol": {"uniform": [0, 1]}})
+    assert isinstance(sampler, Evolution)
+    populations = set()
+    for number in range(900):
+        point = sampler.ask(number)
+        assert point
+        sampler.tell(number, "done", (-sum((raw - 0.3) ** 2 for raw in point.raw.values()),), ())
+        populations.add(sampler._optimizer.population_size if sampler._optimizer else 0)
+    assert populations >= {6, 12}
 
 
 def test_bayesian_learns_every_expression() -> None:

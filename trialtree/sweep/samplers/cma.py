@@ -58,12 +58,29 @@ class Evolution(Learning):
         self.learned += 1
         self._told.append(([units.unit(of.expression, point.raw[of.place]) for of in self._places], loss))
         if self._optimizer is None and self.learned >= self.startup:
-            self._optimizer = self._first()
-        elif self._optimizer is not None and len(self._told) >= self._optimizer.population_size:
-            import numpy as np
-
-            self._optimizer.tell([(np.array(place), loss) for place, loss in self._told])
+            self._optimizer = self._strategy(min(self._told, key=lambda told: told[1])[0], None)
             self._told = []
+        elif self._optimizer is not None and len(self._told) >= self._optimizer.population_size:
+            self._optimizer = self._next(self._optimizer)
+            self._told = []
+
+    def _next(self, optimizer: "CMA") -> "CMA":
+        """Return the strategy with its next generation; one that has come to its end starts anew, twice as broad."""
+        import numpy as np
+
+        optimizer.tell([(np.array(place), loss) for place, loss in self._told])
+        if not optimizer.should_stop():
+            return optimizer
+        mean = [streams.uniform(self.seed, "anew", self.learned, of.place) for of in self._places]
+        return self._strategy(mean, 2 * optimizer.population_size)
+
+    def _strategy(self, mean: list[float], population: int | None) -> "CMA":
+        """Return a strategy at its first generation."""
+        import numpy as np
+        from cmaes import CMA
+
+        bounds = np.array([[0.0, 1.0]] * len(mean))
+        return CMA(np.array(mean), _WIDTH, bounds=bounds, population_size=population, seed=0)
 
     def model(self, number: int, attempt: int) -> Point:
         """Return a point of the generation."""
@@ -76,12 +93,3 @@ class Evolution(Learning):
             return units.drawn(of.expression, found[of.place]) if of.place in found else of.expression.at(0)
 
         return self.space.draw(choose)
-
-    def _first(self) -> "CMA":
-        """Return the strategy at its first generation: around the best trial so far."""
-        import numpy as np
-        from cmaes import CMA
-
-        best = min(self._told, key=lambda told: told[1])[0]
-        self._told = []
-        return CMA(np.array(best), _WIDTH, bounds=np.array([[0.0, 1.0]] * len(best)), seed=0)

@@ -21,7 +21,6 @@ class Distinct:
         self._known = set(known)  # cells
         self._points: list[Point] = []  # of trials 0, 1, ...
         self._restored: dict[int, Point] = {}
-        self._given: set[str] = set()  # cells of those
         self._new = self._stream()
 
     def draws(self) -> Iterator[Point]:
@@ -44,7 +43,6 @@ class Distinct:
         """Take a point that was asked for before."""
         point = self.space.again(point)
         self._restored[number] = point
-        self._given.add(point.cell)
         self._known.add(point.cell)
 
     def tell(
@@ -57,15 +55,21 @@ class Distinct:
         size = self.space.size
         tries = _TRIES if size is None else min(_TRIES, _TRIES_A_CELL * size)
         misses = repeated = 0
+        begun = {point.cell for number, point in self._restored.items() if number < self.started}
+        drawn = {point.cell for number, point in self._restored.items() if number >= self.started}
         for point in self.draws():
             known = point.cell in self._known
+            if point.cell in drawn:  # here it was new, in the process before
+                drawn.remove(point.cell)
+                misses = repeated = 0
+                continue
             if not known and self.space.allows(point):
                 self.repeats += repeated
                 misses = repeated = 0
                 yield point
                 continue
             misses += 1
-            repeated += known and point.cell not in self._given
+            repeated += known and point.cell not in begun
             if misses == tries:
                 break
         else:
