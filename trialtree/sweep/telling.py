@@ -24,7 +24,7 @@ class Teller:
         Raises:
             UserError: it cannot search the space, or what start_from names is not there.
         """
-        self.sampler: Sampler = samplers.make(section, content)
+        self.sampler: Sampler = samplers.make(section, content, sweep.head.time)
         self._sweep, self._concurrent = sweep, concurrent
         self._fixed = section.order == "fixed"
         self._told = 0  # with a fixed order: trials told
