@@ -180,8 +180,11 @@ class _Running:
         shown = screen.make(self.options.kind, self.sweep, self.section, self.total, self.concurrent)
         reason: str | None = None
         try:
-            for note in (*_notes(self.sweep, self.options), *notes, *(watching.notes if watching else ())):
+            known = *_notes(self.sweep, self.options), *notes, *teller.sampler.notes
+            for note in (*known, *(watching.notes if watching else ())):
                 shown.note(note)
+            if watching and self.by_cli:
+                shown.note("no trial is stopped early: DVC runs each in a folder of its own")
             Driver(Parts(ledger, self.section, runner, pool, shown, watching, places, ready)).run()
         finally:
             reason = self.sweep.finished or self.sweep.interrupted
