@@ -149,7 +149,8 @@ class Drain:
             self._run(place, message, work)
         elif finished.end != "done":
             self._failed(place, message, str(finished.reason))
-        elif place.steps is None:
+        elif place.steps is None and place.entry is not None:
+            self._ledger.teller.unpublished += bool(place.entry.targets) and "register" not in place.entry.targets
             self._end(place, message, self._ledger.state.digest(message.rev))
         else:
             self._go_on(place, message, "done")

@@ -10,6 +10,7 @@ from trialtree.queue.claims import Claims
 from trialtree.queue.messages import Message
 from trialtree.queue.state import State
 from trialtree.queue.telling import Teller
+from trialtree.tracking import git
 
 _DROP_EVERY = 1.0  # seconds between two times that DVC's stash is cleared
 
@@ -46,9 +47,14 @@ class Ledger:
 
     def failed(self, message: Message, reason: str) -> None:
         """Note that an entry has failed."""
+        if git.run("cat-file", "-e", message.rev) is None:
+            self.state.lost(message)
+            self._claims.remove(message.rev)
+            self.teller.failed(message, f"{reason}; it is taken out of the queue")
+            return
         self.log(message, f"ERROR: failed to reproduce '{message.name}': {reason}")
         self.state.failed(message)
-        self.teller.failed(message, reason)
+        self.teller.failed(message, f"{reason}; its log: dvc queue logs {message.name}")
         self._ended.append(message.rev)
 
     def back(self, message: Message) -> None:

@@ -91,6 +91,11 @@ class State:
         git.run("update-ref", "--create-reflog", "-m", said, FAILED, message.rev)
         self._end(message, _EXIT_FAILED, status=_HAS_FAILED, result_hash=None, result_ref=None)
 
+    def lost(self, message: Message) -> None:
+        """Forget an entry whose commit is gone: DVC's commands fail as long as they know of it."""
+        shutil.rmtree(self.log(message.rev).parent, ignore_errors=True)
+        (self.processed / message.file).unlink(missing_ok=True)
+
     def back(self, message: Message) -> None:
         """Put an entry that has not ended back into the queue, where it was."""
         with suppress(OSError, ValueError, KeyError):

@@ -30,8 +30,7 @@ class Teller:
     def failed(self, message: Message, reason: str) -> None:
         """Tell that an entry has failed."""
         self.failures += 1
-        text = f"{message.name}: failed: {reason}; its log: dvc queue logs {message.name}"
-        self._say(text, "failed", **_known(message), reason=reason)
+        self._say(f"{message.name}: failed: {reason}", "failed", **_known(message), reason=reason)
 
     def end(self, left: int, *, stopped: bool) -> None:
         """Tell what came of all; `left` entries are queued still."""
