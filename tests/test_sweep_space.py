@@ -432,6 +432,15 @@ CONDITION = "must be a comparison such as train.hyperparameters.a < train.hyperp
             {C: {"lognormal": [1, 200]}}, (),
             f"space.{C}.lognormal: mu and sigma are those of the logarithm: exp(1 + 9 * 200) is no number",
         ),
+        (
+            {C: {"quniform": [0, 1, 1e-320]}}, (),
+            f"space.{C}.quniform: must have at most 2**53 steps of q, got 0, 1 and 1e-320",
+        ),
+        ({C: {"qnormal": [0, 1, 1e-20]}}, (), f"space.{C}.qnormal: must have at most 2**53 steps of q, got 1e-20"),
+        (
+            {C: {"int": [1, 2**60]}}, (),
+            f"space.{C}.int: must have at most 2**53 steps, got 1 and 1152921504606846976",
+        ),
         ({C: {"randint": 0}}, (), f"space.{C}.randint.upper: must be greater than or equal to 1, got 0"),
         ({C: {"int": [5, 2]}}, (), f"space.{C}.int: low must be less than high, got 5 and 2"),
         ({C: {"int": [0.5, 2]}}, (), f"space.{C}.int.low: must be a whole number, got 0.5"),

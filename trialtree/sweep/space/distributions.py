@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from pydantic import model_validator
 
 from stages.params import shown
-from trialtree.sweep.space.expressions import CLOSE, Expression, Number, Positive, Raw, exact, is_number
+from trialtree.sweep.space.expressions import CLOSE, Expression, Number, Positive, Raw, exact, is_number, too_far
 
 _EXPONENT = 700  # exp(709) is the last that a float holds
 _FAR = 9  # standard deviations that no draw exceeds
@@ -61,6 +61,8 @@ class Uniform(Drawn):
         if self.exponential and max(-low, high) > _EXPONENT:
             far = low if -low > _EXPONENT else high
             raise ValueError(f"min_value and max_value are exponents: exp({shown(far)}) is no number")
+        if any(too_far(bound, self.q) for bound in self.bounds):
+            raise ValueError(f"must have at most 2**53 steps of q, got {shown(low)}, {shown(high)} and {shown(self.q)}")
         return self
 
     @property
@@ -129,6 +131,9 @@ class Normal(Drawn):
         if self.exponential and abs(self.mu) + _FAR * self.sigma > _EXPONENT:
             far = f"exp({self.mu} + {_FAR} * {self.sigma})"
             raise ValueError(f"mu and sigma are those of the logarithm: {far} is no number")
+        last = abs(self.mu) + _FAR * self.sigma
+        if too_far(math.exp(last) if self.exponential else last, self.q):
+            raise ValueError(f"must have at most 2**53 steps of q, got {shown(self.q)}")
         return self
 
     def inner(self, u: float) -> float:

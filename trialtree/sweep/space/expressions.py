@@ -5,6 +5,7 @@ and that to the value which is written.
 """
 
 import math
+import sys
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
@@ -14,6 +15,7 @@ from stages import params
 
 Raw = int | float
 
+MOST = 2**53  # steps of a range: a float tells no more apart
 CLOSE = 1e-9  # relative: a number that was written and read, or rounded by a person
 
 
@@ -58,6 +60,11 @@ class Expression(params.Section):
     def find(self, value: Any) -> Raw | None:
         """Return what would be drawn for a value; None where it cannot be."""
         raise NotImplementedError(value)
+
+
+def too_far(number: int | float, step: int | float | None) -> bool:
+    """Say whether a number is more steps from 0 than can be told apart, or no number that can be reckoned with."""
+    return abs(number) > sys.float_info.max / 2 or (step is not None and abs(number) > step * MOST)
 
 
 def exact(number: int | float) -> Decimal:

@@ -32,7 +32,7 @@ class Reader:
                 self._no_expression(key, value)
             else:
                 members += self._member(key, key, *named)
-        return self._group(members, "")
+        return self._group(members)
 
     def _fault(self, place: str, rule: str) -> None:
         self.faults.append(f"{PATH}: {self.section}.{place}: {rule}")
@@ -96,7 +96,7 @@ class Reader:
                 members = self._below(key, where, item)
             else:
                 members = [Fixed(key, where, item)] if self._literal(where, item) else []
-            found.append(self._group(members, where))
+            found.append(self._group(members))
         return tuple(found)
 
     def _below(self, key: str, place: str, item: Mapping[Any, Any]) -> list[Member]:
@@ -119,15 +119,13 @@ class Reader:
                 members.append(Fixed(inner, where, value))
         return members
 
-    def _group(self, members: list[Member], place: str) -> Group:
+    def _group(self, members: list[Member]) -> Group:
         """Return members that are set together, after a look at whether they can be."""
         for number, member in enumerate(members):
-            for other in members[:number]:
-                if found := clash(_set_by(member), _set_by(other)):
-                    both = f"sets {found[0]}, and {self.section}.{other.place} sets {found[1]}"
-                    self._fault(member.place, both)
-                    break
-        del place
+            clashes = ((other, clash(_set_by(member), _set_by(other))) for other in members[:number])
+            if found := next(((other, keys) for other, keys in clashes if keys), None):
+                other, keys = found
+                self._fault(member.place, f"sets {keys[0]}, and {self.section}.{other.place} sets {keys[1]}")
         return Group(tuple(members))
 
     def _literal(self, place: str, value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from stages.params import shown
-from trialtree.sweep.space.expressions import CLOSE, Expression, Number, Positive, Raw, exact, is_number
+from trialtree.sweep.space.expressions import CLOSE, MOST, Expression, Number, Positive, Raw, exact, is_number, too_far
 
 
 class RandInt(Expression):
@@ -14,7 +14,7 @@ class RandInt(Expression):
 
     name: ClassVar[str] = "randint"
     short: ClassVar[tuple[str, ...]] = ("upper",)
-    upper: Annotated[int, Field(ge=1)]
+    upper: Annotated[int, Field(ge=1, le=MOST)]
 
     @property
     def size(self) -> int:
@@ -45,6 +45,8 @@ class Stepped(Expression):
             raise ValueError(f"low must be less than high, got {shown(self.low)} and {shown(self.high)}")
         if self.log and self.low <= 0:
             raise ValueError(f"low must be more than 0 with log: true, got {shown(self.low)}")
+        if any(too_far(bound, self.step) for bound in (self.low, self.high)):
+            raise ValueError(f"must have at most 2**53 steps, got {shown(self.low)} and {shown(self.high)}")
         if self.step is not None and self.step > self.high - self.low:
             raise ValueError(f"step must be at most high - low, got {shown(self.step)}")
         return self
