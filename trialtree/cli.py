@@ -403,11 +403,22 @@ def sweep(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
     no_mlflow: Annotated[
         bool, typer.Option("--no-mlflow", help="Publish nothing; `trialtree track --all` does.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run, and how long it takes; run nothing.")
+    ] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Put the trials into DVC's queue, by `dvc exp run --queue`; run nothing.")
+    ] = False,
 ) -> None:
     """Run the trials of params.yaml's sweep section, each a DVC experiment."""
     if ctx.invoked_subcommand is not None:
         return
     repository.enter()
+    if dry_run or queue:
+        from trialtree.sweep import expanding
+
+        (expanding.show if dry_run else expanding.queue)()
+        return
     from trialtree.sweep import running
 
     kind: Literal["json", "lines", "auto"] = "json" if as_json else "lines" if lines else "auto"

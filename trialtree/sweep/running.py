@@ -64,7 +64,7 @@ def new(options: Options) -> int:
     settled = section.read(content)
     of = snapshot.take()
     experiment = wishes.experiment(content)
-    folder = _named(experiment)
+    folder = named(experiment)
     folder.mkdir(parents=True)
     head = Head(
         folder.name, int(time.time() * 1000), dict(content[section.NAME]), content, experiment, of.baseline, of.tree,
@@ -120,7 +120,7 @@ def _executor(options: Options) -> tuple[str, str]:
     return options.executor or ("engine" if dvc == DVC_VERSION else "cli"), dvc
 
 
-def _named(experiment: str) -> Path:
+def named(experiment: str) -> Path:
     """Return the folder of a new sweep."""
     word = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in experiment.lower())
     word = "-".join(part for part in word.split("-") if part)[:24] or "sweep"
