@@ -79,8 +79,8 @@ def split(folder: Path, rows: int = ROWS) -> Iterator[Case]:
     case = Case("split", ["trialtree", "run", "split"], repo, [
         ("DVC starts", lambda _: True),
         ("planning", _has("data/.split.*.partial")),
-        ("dealing out", _has("data/.split.*.partial/split/.buckets.*.partial")),
-        ("writing", _has("data/.split.*.partial/split/train/*.parquet")),
+        ("dealing out", _has("data/.split.*.partial/.buckets.*.partial")),
+        ("writing", _has("data/.split.*.partial/train/*.parquet")),
         ("DVC hashes and stores", _has("data/split")),
         ("committing", _locked("split")),
         ("committed", _moved(repo)),

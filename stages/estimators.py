@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Literal
 
 from stages.accelerating import accelerated, fell_back, plain
@@ -161,15 +162,21 @@ def _near(name: str) -> str:
     return f"known: {', '.join(known.values())}" if 0 < len(known) < 20 else f"see the documentation of {package}"
 
 
+@lru_cache(64)
+def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
+    """Return what a class is made with."""
+    return inspect.signature(cls).parameters
+
+
 def _signature(cls: type) -> dict[str, inspect.Parameter]:
     """Return the named parameters of a class."""
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {key: p for key, p in inspect.signature(cls).parameters.items() if p.kind not in variable}
+    return {key: p for key, p in _parameters(cls).items() if p.kind not in variable}
 
 
 def _keywords(cls: type) -> bool:
     """Return whether a class takes keywords that it does not name."""
-    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
+    return any(p.kind is p.VAR_KEYWORD for p in _parameters(cls).values())
 
 
 def _takes(cls: type, key: str, known: list[str]) -> bool:

@@ -105,7 +105,7 @@ def on_train(
         return folding.written(FOLDS, (), names), [], [said]
 
     def trial(some: "pa.Table", held: Sequence["pa.Table"]) -> list[dict[str, float]]:
-        fitted = fitting.fit(model.recipe, columns, some).model
+        fitted = fitting.refitted(model.recipe, columns, some)
         seen = (predictions.predicted(fitted, table, of, "rows to score") for table in held)
         return [scores.score(rows, names, "cv")[0] for rows in seen]
 

@@ -144,16 +144,22 @@ def preprocessing(
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
-    parts = [
-        (f"{group.kind}{number}", _steps(group, categories, recipe.seed, regression), list(group.places))
-        for number, group in enumerate(groups)
-    ]
-    transformer = ColumnTransformer(parts, sparse_threshold=0)
+    transformer = ColumnTransformer(parts(recipe, regression, groups, categories), sparse_threshold=0)
     if recipe.features.pca is None:
         return transformer
     from sklearn.decomposition import PCA
 
     return Pipeline([("columns", transformer), ("pca", PCA(recipe.features.pca, svd_solver="full"))])
+
+
+def parts(
+    recipe: Recipe, regression: bool, groups: Sequence[Group], categories: Mapping[str, Sequence[str]]
+) -> list[tuple[str, Any, list[int]]]:
+    """Return a name, the unfitted steps and the places in the matrix of each group."""
+    return [
+        (f"{group.kind}{number}", _steps(group, categories, recipe.seed, regression), list(group.places))
+        for number, group in enumerate(groups)
+    ]
 
 
 def _steps(group: Group, categories: Mapping[str, Sequence[str]], seed: int, regression: bool) -> Any:

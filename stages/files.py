@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +21,8 @@ from typing import IO, Any
 
 from stages.errors import UserError
 
-_LOCK = ".lock"  # in a scratch folder; its process holds it as long as it lives
+_PARTIAL = ".partial"  # ending of what is not in its place yet; its process holds it locked as long as it lives
+_LOCK = f".lock{_PARTIAL}"  # ending of the file that is locked for a folder
 _SYNC = "TRIALTREE_SYNC"
 
 
@@ -60,11 +60,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield an open file to write; as with `replacing`, for who needs no path."""
+    with _partial(path) as (partial, file):
+        yield file
+        sync(file)
+        partial.replace(path)
+
+
+@contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; it takes the place of the folder `path` when the block ends well."""
-    with scratch(path) as folder:
-        partial = folder / path.name
-        partial.mkdir()
+    with scratch(path) as partial:
         yield partial
         _swap(partial, path)
 
@@ -75,63 +82,63 @@ def scratch(path: Path) -> Iterator[Path]:
 
     One that is killed leaves it to the next that writes to the same path.
     """
-    _clear(path)
-    folder, held = _locked_folder(path)
-    with held:
+    with _partial(path, ".lock") as (lock, _):
+        folder = lock.with_name(lock.name.removesuffix(_LOCK) + _PARTIAL)
         try:
+            folder.mkdir()
             yield folder
         finally:
-            _remove(folder)
+            if folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink()
+
+
+@contextmanager
+def _partial(path: Path, what: str = "") -> Iterator[tuple[Path, IO[bytes]]]:
+    """Yield the path of a new file beside `path`, and the file, open and locked; it is removed if the block fails."""
+    _clear(path)
+    while True:
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{what}{_PARTIAL}")
+        file = partial.open("xb")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if partial.exists():  # else another one took it for left behind before it was locked
+            break
+        file.close()
+    with file:
+        try:
+            yield partial, file
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _clear(path: Path) -> None:
     """Make the folder that `path` is in, and remove what killed processes left there of the same path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.iterdir():
-        if left.name.startswith(f".{path.name}.") and left.name.endswith(".partial"):
-            # The lock of a process ends with it, so what can be locked is nobody's.
-            with suppress(OSError), (left / _LOCK if left.is_dir() else left).open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(left)
-
-
-def _remove(left: Path) -> None:
-    """Remove a scratch folder, or a file that was to be renamed."""
-    if not left.is_dir():
-        left.unlink(missing_ok=True)
-        return
-    try:
-        (left / _LOCK).unlink()
-        left.rmdir()
-    except OSError:
-        shutil.rmtree(left, ignore_errors=True)  # there is more in it
-
-
-def _locked_folder(path: Path) -> tuple[Path, IO[str]]:
-    """Return a new folder beside `path`, and the open file in it that locks it."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        with suppress(FileNotFoundError):  # another one took it for left behind before it was locked
-            lock = (folder / _LOCK).open("a")
-            if _is_locked(lock, folder / _LOCK):
-                return folder, lock
-
-
-def _is_locked(file: IO[Any], path: Path) -> bool:
-    """Lock a new file, and say whether it is still there; one that is not is closed."""
-    with suppress(OSError):  # a file system without locks
-        fcntl.flock(file, fcntl.LOCK_EX)
-    if path.exists():
-        return True
-    file.close()
-    return False
+        if not (left.name.startswith(f".{path.name}.") and left.name.endswith(_PARTIAL)):
+            continue
+        lock = left.with_name(left.name.removesuffix(_PARTIAL) + _LOCK) if left.is_dir() else left
+        # The lock of a process ends with it, so what can be locked is nobody's.
+        with suppress(OSError), lock.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+            lock.unlink()
 
 
 def _swap(partial: Path, path: Path) -> None:
-    """Put a folder in the place of another, which goes into the scratch folder."""
-    if path.exists():
+    """Put a folder in the place of another."""
+    if not path.exists():
+        _rename(partial, path)
+        return
+    with scratch(path) as aside:
         with suppress(FileNotFoundError):
-            path.rename(Path(tempfile.mkdtemp(dir=partial.parent), path.name))
+            path.rename(aside / path.name)
+        _rename(partial, path)
+
+
+def _rename(partial: Path, path: Path) -> None:
     try:
         partial.rename(path)
     except OSError as error:
@@ -141,28 +148,9 @@ def _swap(partial: Path, path: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: `replacing`, for what is in memory."""
-    _clear(path)
-    with _partial(path) as (partial, file):
+    """Write a file whole or not at all."""
+    with writing(path) as file:
         file.write(content)
-        sync(file)
-        partial.replace(path)
-
-
-@contextmanager
-def _partial(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Yield a new, locked file `.NAME.*.partial` beside `path` and its own path; it is removed if the block fails."""
-    while True:
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-        file = partial.open("xb")
-        if _is_locked(file, partial):
-            break
-    with file:
-        try:
-            yield partial, file
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
 
 
 def put(path: Path, content: bytes) -> None:

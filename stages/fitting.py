@@ -39,6 +39,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class _Beside:
+    """What goes with the rows of a fit."""
+
+    validation: Rows | None = None
+    curve: Curve | None = None
+    stored: bool = True  # whether the model is to be saved
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A model, and what was seen while it was fitted."""
 
@@ -63,8 +72,22 @@ def fit(
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fitted = _fitted(recipe, columns, _rows(train), None if validation is None else _rows(validation), curve)
+        beside = _Beside(None if validation is None else _rows(validation), curve)
+        fitted = _fitted(recipe, columns, _rows(train), beside)
     return replace(fitted, notes=fitted.notes + warned(caught))
+
+
+def refitted(recipe: Recipe, columns: Columns, train: "pa.Table") -> Model:
+    """Return the model of a recipe that was fitted before, on other rows: to be scored, and not to be saved.
+
+    Raises:
+        UserError: as `fit`.
+    """
+    from sklearn import config_context
+
+    # The hyperparameters were checked when the recipe was fitted first.
+    with warnings.catch_warnings(action="ignore"), config_context(skip_parameter_validation=True):
+        return _fitted(recipe, columns, Held(train), _Beside(stored=False)).model
 
 
 def _rows(table: "Rows | pa.Table") -> Rows:
@@ -72,8 +95,9 @@ def _rows(table: "Rows | pa.Table") -> Rows:
     return Held(table) if hasattr(table, "column_names") else table
 
 
-def _fitted(recipe: Recipe, columns: Columns, train: Rows, validation: Rows | None, curve: Curve | None) -> Fitted:
+def _fitted(recipe: Recipe, columns: Columns, train: Rows, beside: _Beside) -> Fitted:
     """Fit a recipe; see `fit`."""
+    validation, curve = beside.validation, beside.curve
     cls = estimators.find(recipe.estimator)
     task = estimators.task(cls)
     taken = features.chosen(columns, recipe.features, recipe.catboost)
@@ -83,7 +107,7 @@ def _fitted(recipe: Recipe, columns: Columns, train: Rows, validation: Rows | No
     target = targets.learnable(train.read([columns.target]), columns.target, task, recipe.estimator)
     labels = targets.labels_of(target, task, columns.target)
     estimator, notes = _estimator(recipe, task)
-    of = preparing.chosen(recipe, columns.target, taken, train)
+    of = replace(preparing.chosen(recipe, columns.target, taken, train), stored=beside.stored)
     held_out = validation.num_rows if validation and recipe.catboost else 0
     made = _planned(of, cls, train.num_rows + held_out, labels)
     notes += [made.note] if made.note else []

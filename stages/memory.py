@@ -8,6 +8,7 @@ fitting in batches does, so the output says which way was taken.
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,7 +150,8 @@ def default() -> int:
     return int(SHARE * min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits()]))
 
 
-def _group_limits() -> list[int]:
+@cache
+def _group_limits() -> tuple[int, ...]:
     """Return the limits that containers and batch systems set on this process, by Linux's control groups."""
     found = []
     with suppress(OSError):
@@ -166,7 +168,7 @@ def _group_limits() -> list[int]:
                         found.append(int((folder / name).read_text(encoding="ascii")))
                 if folder == top:
                     break
-    return found
+    return tuple(found)
 
 
 def empty(shape: tuple[int, int], made: Plan, folder: Path = _FOLDER) -> Array:

@@ -18,7 +18,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +38,7 @@ FOLDER = Path("models/model")
 Task = Literal["classification", "regression"]
 Label = str | int | float
 
+_SMALL = 1_000_000  # bytes of a preprocessing that is kept to be used again
 _FORMAT = 1  # of the folder; a reader refuses what it does not know
 _version = cache(version)  # to look one up takes 0.5 ms
 _VERSIONED = ("catboost", "imbalanced-learn", "numpy", "pyarrow", "scikit-learn", "scipy", "skops")
@@ -45,6 +46,14 @@ _VERSIONED = ("catboost", "imbalanced-learn", "numpy", "pyarrow", "scikit-learn"
 
 class ModelError(UserError):
     """A model folder that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows as an estimator takes them."""
+
+    values: Any
+    num_rows: int
 
 
 @dataclass(frozen=True)
@@ -69,24 +78,30 @@ class Model:
         """Names of the columns that the estimator sees."""
         return self.preparation.outputs
 
-    def predict(self, table: "pa.Table") -> "np.ndarray[Any, Any]":
+    def prepared(self, rows: "Prepared | pa.Table") -> "Prepared":
+        """Return rows as the estimator takes them, to be given to several of the methods below."""
+        return rows if isinstance(rows, Prepared) else Prepared(self.preparation(rows), rows.num_rows)
+
+    def predict(self, rows: "Prepared | pa.Table") -> "np.ndarray[Any, Any]":
         """Return the estimator's own predictions (rows,): labels, or float64."""
-        values = np.asarray(self.estimator.predict(self.preparation(table))).reshape(table.num_rows)
+        taken = self.prepared(rows)
+        values = np.asarray(self.estimator.predict(taken.values)).reshape(taken.num_rows)
         if self.task == "regression":
             return values.astype(np.float64)
         return np.asarray(self.labels)[values.astype(int)] if self.coded else values
 
-    def probabilities(self, table: "pa.Table") -> Matrix | None:
+    def probabilities(self, rows: "Prepared | pa.Table") -> Matrix | None:
         """Return a probability for each label (rows, labels); None where the estimator has none."""
         if self.task == "regression" or not hasattr(self.estimator, "predict_proba"):
             return None
-        return self._in_order(np.asarray(self.estimator.predict_proba(self.preparation(table)), dtype=np.float64))
+        found = self.estimator.predict_proba(self.prepared(rows).values)
+        return self._in_order(np.asarray(found, dtype=np.float64))
 
-    def decision(self, table: "pa.Table") -> Matrix | None:
+    def decision(self, rows: "Prepared | pa.Table") -> Matrix | None:
         """Return the decision function, (rows,) for two labels or (rows, labels); None where there is none."""
         if self.task == "regression" or not hasattr(self.estimator, "decision_function"):
             return None
-        scores = np.asarray(self.estimator.decision_function(self.preparation(table)), dtype=np.float64)
+        scores = np.asarray(self.estimator.decision_function(self.prepared(rows).values), dtype=np.float64)
         return self._in_order(scores) if scores.ndim == 2 else scores
 
     def _in_order(self, scores: Matrix) -> Matrix:
@@ -175,17 +190,15 @@ def load(folder: Path = FOLDER, allow_pickle: bool | None = None) -> Model:
     Raises:
         ModelError: the folder is missing, incomplete, damaged, or of another format.
     """
-    check(folder)
+    digests = check(folder)
     if by_script(folder):
         raise ModelError(f"{folder} holds the model of a training script, which takes its own form of rows")
     columns = _json(folder / "columns.json")
     recipe = Recipe.model_validate(_json(folder / "recipe.json"))
-    from stages import storing
-
     preparation = Preparation(
         columns=Columns(Column(c["name"], c["type"]) for c in columns["columns"]),
         categories={c["name"]: c["categories"] for c in columns["columns"] if "categories" in c},
-        fitted=storing.load_skops(folder / "preprocess.skops"),
+        fitted=_preprocessing(folder / "preprocess.skops", digests["preprocess.skops"]),
         outputs=columns["outputs"],
         natives=columns["natives"],
     )
@@ -200,8 +213,8 @@ def load(folder: Path = FOLDER, allow_pickle: bool | None = None) -> Model:
     )
 
 
-def check(folder: Path = FOLDER) -> None:
-    """Hold each file of a model's folder against the digest that training wrote.
+def check(folder: Path = FOLDER) -> Mapping[str, str]:
+    """Hold each file of a model's folder against the digest that training wrote, and return these.
 
     Raises:
         ModelError: see `load`.
@@ -218,6 +231,8 @@ def check(folder: Path = FOLDER) -> None:
     for name, expected in manifest["sha256"].items():
         if _sha256(folder / name) != expected:
             raise ModelError(f"{folder / name} is damaged: its SHA-256 is not the one that training wrote")
+    digests: Mapping[str, str] = manifest["sha256"]
+    return digests
 
 
 def digest(folder: Path = FOLDER) -> str:
@@ -249,6 +264,21 @@ def _estimator_skops(model: Model, folder: Path) -> dict[str, bytes]:
             raise
         storing.dump_pickle(model.estimator, folder / "estimator.pkl")
         return {}
+
+
+def _preprocessing(path: Path, digest: str) -> Any:
+    """Return the fitted preprocessing of a file whose digest was checked."""
+    from stages import storing
+
+    return storing.load_skops(path) if path.stat().st_size > _SMALL else _shared(path, digest)
+
+
+@lru_cache(4)
+def _shared(path: Path, _digest: str) -> Any:
+    """Return the same object for the same content: nothing changes it, and many trials have the one preprocessing."""
+    from stages import storing
+
+    return storing.load_skops(path)
 
 
 def _load_estimator(folder: Path, recipe: Recipe, allow_pickle: bool) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from stages import hashes, models, progress, tables, targets
 from stages.batches import Rows
 from stages.errors import UserError
-from stages.files import replacing
+from stages.files import writing
 from stages.models import Label, Model, ModelError
 from stages.scores import Predicted
 from stages.tables import ROW, Column, Columns
@@ -53,8 +53,9 @@ def predicted(
     Raises:
         PredictionError: the estimator refuses the rows; the message begins with `where`, what they are.
     """
-    values = _called(model, "predict", table, where)
-    probabilities = _called(model, "probabilities", table, where)
+    rows = _called(model, model.prepared, table, table, where) if _leaves_rows(model) else table
+    values = _called(model, model.predict, rows, table, where)
+    probabilities = _called(model, model.probabilities, rows, table, where)
     return Predicted(
         actual=targets.values(table, model.target, model.task),
         # Estimators give texts as objects, or as numpy's texts of one length.
@@ -62,14 +63,19 @@ def predicted(
         labels=model.labels,
         positive=positive,
         probabilities=probabilities,
-        decision=_called(model, "decision", table, where) if probabilities is None else None,
+        decision=_called(model, model.decision, rows, table, where) if probabilities is None else None,
     )
 
 
-def _called(model: Model, method: str, table: "pa.Table", where: str) -> Any:
+def _leaves_rows(model: Model) -> bool:
+    """Whether an estimator changes nothing in the rows that it is given, which then are prepared once."""
+    return model.recipe.estimator.startswith(("sklearn.", "catboost."))
+
+
+def _called(model: Model, method: Callable[[Any], Any], rows: Any, table: "pa.Table", where: str) -> Any:
     """Call the model, and say in one line what a library refuses; the user's own estimator keeps its traceback."""
     try:
-        return getattr(model, method)(table)
+        return method(rows)
     except Exception as error:
         refused = isinstance(error, ValueError) or type(error).__name__ == "CatBoostError"
         if model.recipe.estimator.startswith("stages.") or not refused:
@@ -134,12 +140,12 @@ def _written(path: Path | None) -> "Iterator[Callable[[pa.Table], None] | None]"
         return
     import pyarrow.parquet as pq
 
-    with replacing(path) as partial, ExitStack() as stack:
+    with writing(path) as file, ExitStack() as stack:
         writers: list[pq.ParquetWriter] = []
 
         def write(table: "pa.Table") -> None:
             if not writers:
-                writers.append(stack.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd")))
+                writers.append(stack.enter_context(pq.ParquetWriter(file, table.schema, compression="zstd")))
             writers[0].write_table(table)
 
         yield write

@@ -20,6 +20,7 @@ from stages.models import Task
 from stages.params import PATH
 from stages.recipes import Recipe, TrainError
 from stages.refusals import called
+from stages.steps import Steps
 from stages.tables import Column, Columns
 
 Array = np.ndarray[Any, Any]
@@ -44,6 +45,7 @@ class Chosen:
     columns: Columns
     groups: list[Group]
     categories: dict[str, list[str]]
+    stored: bool = True  # whether the preprocessing is to be saved with the model
 
 
 def chosen(recipe: Recipe, target: Column, taken: tuple[Columns, list[Group]], rows: Rows) -> Chosen:
@@ -84,12 +86,19 @@ def _whole(of: Chosen, rows: Rows, target: Array) -> tuple[Preparation, Ready]:
     _refuse_none(kept)
     if not kept.all():
         values, target = values[kept], target[kept]
-    transformer = features.preprocessing(of.recipe, of.task == "regression", of.groups, of.categories)
+    transformer = _unfitted(of, values)
     try:
         seen = called(of.recipe, "train.features", transformer.fit_transform, values, target)
     except TrainError as error:
         raise _with_infinite(error, of.columns, values) from error
     return _preparation(of, transformer), Ready(seen, target)
+
+
+def _unfitted(of: Chosen, values: Matrix) -> Any:
+    """Return what preprocesses the matrix; of a few rows, and not to be saved, its steps alone."""
+    if of.stored or values.size >= memory.STREAMED or of.recipe.features.pca is not None:
+        return features.preprocessing(of.recipe, of.task == "regression", of.groups, of.categories)
+    return Steps(features.parts(of.recipe, of.task == "regression", of.groups, of.categories))
 
 
 def _by_column(of: Chosen, rows: Rows, target: Array, made: Plan) -> tuple[Preparation, Ready]:

@@ -839,8 +839,8 @@ def test_two_fetches_at_once_do_not_disturb_each_other() -> None:
 def test_two_writers_of_a_folder_at_once_leave_one_whole() -> None:
     with files.replacing_folder(Path("made")) as one, files.replacing_folder(Path("made")) as other:
         for folder in (one, other):
-            (folder / folder.parent.name).write_text("whole", encoding="utf-8")
-    assert [path.name for path in Path("made").iterdir()] == [one.parent.name]
+            (folder / folder.name).write_text("whole", encoding="utf-8")
+    assert [path.name for path in Path("made").iterdir()] == [one.name]
     assert not list(Path().glob(".*.partial"))
 
 
