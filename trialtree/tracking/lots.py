@@ -29,7 +29,7 @@ def publish(lot: Sequence[Given], client: "MlflowClient", store: Store) -> dict[
         with claims.all_alone(client, keys, embedded=store.embedded) as alone:
             new = _unknown(client, mine) if alone else {}
             try:
-                made |= _make(client, experiment_id, place, new)
+                made |= _make(client, experiment_id, place, new) if new else {}
             except (DataError, IntegrityError):  # by one of them; one by one they show by which
                 continue
     return made

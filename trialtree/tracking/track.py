@@ -47,12 +47,20 @@ def some(revisions: Sequence[str]) -> Iterator[str]:
 
 
 def everything() -> Iterator[str]:
-    """Publish every trial that Git holds, and yield what to print.
+    """Publish every trial that Git holds, and of this machine's sweeps those that it does not; yield what to print.
 
     Raises:
         GitError: there is no repository.
         StoreError: MLflow cannot be reached.
     """
+    from trialtree.sweep.publishing import missing
+
+    yield from _of_git()
+    yield from missing.publish()
+
+
+def _of_git() -> Iterator[str]:
+    """Publish every trial that Git holds."""
     found, store = survey.read(trials.main(files.Here())), stores.find()
     settings = storage.read()
     wanted = parents.groups(found.places, settings.origin)

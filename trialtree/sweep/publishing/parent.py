@@ -1,5 +1,6 @@
 """The run of a sweep: made before its first trial's, brought up to date with each lot, ended with the sweep."""
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _RUNNING = "RUNNING"
+_SPARING = 20  # times as long as it takes to say something, nothing more is said
 _COUNTED = "sweep.trials"  # tag: how many trials ended in which way
 
 
@@ -34,9 +36,19 @@ class Parent:
             self.id = found or parents.make(client, group, self.experiment_id, head.time)
         self._status: str | None = None
         self._told: sweeps.Said | None = None
+        self._next = 0.0  # when it may say more, by the clock
 
     def tell(self, states: Iterable[str] | None = None) -> None:
-        """Let it say how far the sweep is; `states` are those of all its trials in Git, once they are published."""
+        """Let it say how far the sweep is, if it has not just done so; `states` are those that its trials have at last.
+
+        Of ten thousand trials it takes a while to find the best.
+        """
+        began = time.monotonic()
+        if states is not None or began >= self._next:
+            self._tell(states)
+            self._next = began + _SPARING * (time.monotonic() - began)
+
+    def _tell(self, states: Iterable[str] | None) -> None:
         sweep = self._sweep
         done = sweep.of("done")
         told = sweeps.said(sweep.head.id, sweep.head.params.get("sweep", sweep.head.section), done)
