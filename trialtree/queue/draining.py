@@ -130,6 +130,7 @@ class Drain:
         path, code = bydvc.HOME, None
         if place.tree is not None and place.entry is not None:
             path, code = place.tree.path, place.entry.code
+        if "DVC_STAGE" in work.env:  # else DVC says it itself
             said = work.cmd if isinstance(work.cmd, str) else json.dumps(work.cmd)
             self._ledger.log(message, f"Running stage '{work.stage}':\n> {said}")
         log, environment = self._ledger.state.log(message.rev), {**work.env, "TRIALTREE_SYNC": "0"}

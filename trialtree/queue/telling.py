@@ -6,6 +6,7 @@ from typing import Any
 
 from stages import progress
 from trialtree.queue.messages import Message
+from trialtree.sweep.screen import words
 from trialtree.sweep.screen.base import Kind, Output
 
 
@@ -37,15 +38,14 @@ class Teller:
         seconds = time.monotonic() - self._began
         counts = {"done": self.count, "failed": self.failures, "queued": left}
         said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
-        text = f"{self.count + self.failures} experiments in {progress.duration(seconds)}: {said}"
+        text = f"{words.count(self.count + self.failures, 'experiment')} in {progress.duration(seconds)}: {said}"
         if stopped:
             text += "; `trialtree queue run` goes on"
         elif self.count:
             text += "; `dvc exp show` shows them"
         if self.unpublished:
-            text += (
-                f"\n{self.unpublished} ran no register and are not in MLflow; `trialtree track --all` publishes them"
-            )
+            ran = words.count(self.unpublished, "experiment")
+            text += f"\n{ran} without register: not in MLflow yet; `trialtree track --all` publishes them"
         self._say(text, "left" if stopped else "finished", **counts, seconds=round(seconds, 3))
 
     def _say(self, text: str, event: str, /, **more: Any) -> None:
