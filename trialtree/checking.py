@@ -53,7 +53,7 @@ def _params(content: dict[str, Any]) -> Iterator[str]:
         yield from _columns(read["fetch"], read["split"], content["fetch"])
     if "train" in read:
         yield from _estimator(read)
-    if "sweep" in content:
+    if "sweep" in content and len(read) == len(STAGES):
         yield from _sweep(content)
 
 

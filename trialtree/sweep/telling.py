@@ -31,6 +31,10 @@ class Teller:
         self._repeats = 0
         for number in sorted(sweep.trials):
             self.sampler.restore(number, _point(sweep.trials[number]))
+        for trial in sweep.of("waiting"):
+            # JSON has no other keys of a mapping than texts.
+            if (point := self.sampler.ask(trial.number)) is not None:
+                trial.values = point.values
         if not self._fixed:
             for number in sweep.order:
                 if sweep.trials[number].state in ENDED:
