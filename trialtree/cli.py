@@ -294,7 +294,8 @@ def finish(
 @app.command()
 def logs(
     trial: Annotated[
-        str | None, typer.Argument(help="A branch, commit, tag or DVC experiment; default: what ran here last.")
+        str | None,
+        typer.Argument(help="A branch, commit, tag, DVC experiment, or SWEEP/NUMBER; default: what ran here last."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while it runs.")] = False,
     stage: Annotated[str | None, typer.Option(help="One stage only.")] = None,

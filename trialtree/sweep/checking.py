@@ -2,8 +2,9 @@
 
     python -m trialtree.sweep.checking
 
-prints it, a line each, and ends with status 1; with nothing, in order. A sweep
-has this run where the libraries of its estimators are imported already.
+prints it, a line each, and ends with status 1; where all is in order, what a
+person may want to know. A sweep has this run where the libraries of its
+estimators are imported already.
 """
 
 import sys
@@ -24,8 +25,9 @@ def check(settled: SweepParams, content: Mapping[str, Any]) -> list[str]:
 def main() -> None:
     """Check the params.yaml of the working folder."""
     content = params.load()
-    faults = check(section.read(content), content)
-    print("\n".join(faults))
+    settled = section.read(content)
+    faults = check(settled, content)
+    print("\n".join(faults or section.advice(settled, content)))
     sys.exit(1 if faults else 0)
 
 

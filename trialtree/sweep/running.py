@@ -161,7 +161,7 @@ class _Running:
             pool = stack.enter_context(Pool(self._setup()))
             runner, places, notes = stack.enter_context(self._makers())
             if log is None:
-                self._check(pool)
+                notes += self._check(pool)
                 log = stack.enter_context(Journal(self.folder))
                 log.add("sweep", **asdict(self.sweep.head))
             ledger = self._drive(log, pool, runner, places, notes, publishing)
@@ -212,8 +212,8 @@ class _Running:
             notes = [f"DVC itself runs the stages of each trial: {inexact}"] if inexact else []
             yield engine, [Tree(path) for path in paths], notes
 
-    def _check(self, pool: Pool) -> None:
-        """Hold the section against all of params.yaml, where the libraries of its estimators are imported.
+    def _check(self, pool: Pool) -> list[str]:
+        """Hold the section against all of params.yaml, where its estimators are imported, and return notes on it.
 
         Raises:
             ParamsError: all that is wrong with it.
@@ -226,6 +226,7 @@ class _Running:
         log.unlink(missing_ok=True)
         if ended[0].end != "done":
             raise params.ParamsError(said if said.startswith(str(params.PATH)) else f"{ended[0].reason}\n{said}")
+        return said.splitlines()
 
     def _setup(self) -> Setup:
         """Return what the processes are for."""
