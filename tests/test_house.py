@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from stages import params
 from tests.conftest import PROJECT
 from trialtree import modules
+from trialtree.sweep.section import Limits, SweepParams
 
 VERBS = ("fetch", "split", "train", "evaluate", "register")
 HEAVY = {
@@ -114,6 +115,12 @@ def keys(model: type[params.Section]) -> set[str]:
         if inner is not None:
             found |= keys(inner)
     return found
+
+
+def test_every_key_of_a_sweep_is_documented() -> None:
+    page = (PROJECT / "docs" / "params.md").read_text(encoding="utf-8")
+    found = set(SweepParams.model_fields) | set(Limits.model_fields)
+    assert [key for key in sorted(found) if not re.search(rf"[`.{{ ,]{key}[`:. ,]", page)] == []
 
 
 @pytest.mark.parametrize("verb", VERBS)

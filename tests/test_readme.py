@@ -4,10 +4,8 @@ import json
 import os
 import re
 import subprocess
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.conftest import PROJECT, Repo, make_repo
@@ -19,27 +17,6 @@ SHOWN = [
     for line in block.splitlines()
     if line.startswith("$ ")
 ]
-
-
-def wait_for_the_queue(repo: Repo) -> None:
-    """Wait until no task is waiting or running.
-
-    DVC's worker may die of a message that it reads half written, as every `dvc queue status` sends one, so it is asked
-    for only when the worker has ended; another one goes on.
-    """
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        workers = [path.read_text() for path in (repo.path / ".dvc/tmp/exps/celery").glob("*.pid")]
-        if any(psutil.pid_exists(int(pid)) for pid in workers if pid):
-            time.sleep(0.2)
-        elif re.search("Queued|Running", repo.dvc("queue", "status").stdout):
-            subprocess.run(
-                ["dvc", "queue", "start"], cwd=repo.path, env=repo.env, check=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-        else:
-            return
-    pytest.fail("the queue does not end")
 
 
 def runs(repo: Repo) -> list[dict[str, str]]:
@@ -67,17 +44,15 @@ def test_the_commands_of_the_readme_work_one_after_the_other(tmp_path: Path) -> 
         if command == "dvc repro" and "trialtree data add ~/houses.csv" in done:
             repo.params(
                 {"split.target": "price", "train.estimator": "sklearn.ensemble.RandomForestRegressor",
-                 "train.hyperparameters": ..., "register.name": "houses", "register.gates": ...}
+                 "train.hyperparameters": ..., "register.name": "houses", "register.gates": ..., "sweep": ...}
             )  # fmt: skip
             assert repo.run("trialtree", "check").stdout == "params.yaml and dvc.yaml are in order\n"
-        # stdin and stdout of its own: the queue's worker keeps those it is given
         ran = subprocess.run(
             command, shell=True, cwd=repo.path, env=repo.env, text=True, check=False,
             stdin=subprocess.DEVNULL, stdout=(tmp_path / "out").open("w"), stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert ran.returncode == 0, f"{command}\n{(tmp_path / 'out').read_text()}"
-        if command == "dvc queue start":
-            wait_for_the_queue(repo)
+        if command == "trialtree queue run":
             check_the_grid(repo)
         done.append(command)
     assert len(done) >= 10
@@ -92,7 +67,7 @@ def check_the_grid(repo: Repo) -> None:
     experiments = repo.git("for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps").splitlines()
     names = [name for name in experiments if not name.startswith(("stash", "celery", "running", "apply", "exec"))]
     assert sorted(tags["dvc.experiment"] for tags in found if "dvc.experiment" in tags) == sorted(names)
-    assert len([tags for tags in found if "dvc.experiment" not in tags and "registered" not in tags]) == 1
+    assert len([tags for tags in found if "dvc.experiment" not in tags and "trialtree.key" in tags]) == 1
     assert [tags["registered"] for tags in found if "registered" in tags] == ["iris"]
 
 

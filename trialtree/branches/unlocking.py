@@ -52,7 +52,7 @@ def _mend_lock() -> None:
 
 def _remove(left: Sequence[Path]) -> None:
     """Delete half-made objects, unless a DVC works in a folder of this repository, as experiments do."""
-    import psutil  # type: ignore[import-untyped]  # comes with DVC, without types
+    import psutil
 
     ours = {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
     top = Path.cwd()

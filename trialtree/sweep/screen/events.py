@@ -1,4 +1,4 @@
-"""`--json`: an event a line, for scripts. docs/sweeps-results.md says what each holds."""
+"""`--json`: an event a line, for scripts. docs/sweeps.md says what each holds."""
 
 import json
 import math
