@@ -72,10 +72,17 @@ print(json.dumps({"params": params, "metrics": trial.metrics, "tags": trial.tags
 
 
 def forget(repo: Repo) -> None:
-    """Delete the embedded store, and what is remembered of dvc.lock files."""
-    for path in (*repo.path.glob("mlflow.db*"), *repo.path.glob(".git/trialtree/keys-*")):
-        path.unlink()
-    shutil.rmtree(repo.path / "mlartifacts", ignore_errors=True)
+    """Put away the embedded store, and what is remembered of dvc.lock files.
+
+    Not deleted: ext4 makes new files five times as slowly for some seconds after thousands were deleted.
+    """
+    away = Path(tempfile.mkdtemp(dir=repo.path.parent))
+    for path in (
+        *repo.path.glob("mlflow.db*"),
+        *repo.path.glob("mlartifacts"),
+        *repo.path.glob(".git/trialtree/keys-*"),
+    ):
+        path.rename(away / path.name)
 
 
 def main() -> None:
