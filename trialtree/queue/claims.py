@@ -18,7 +18,7 @@ from trialtree.queue.messages import Message
 from trialtree.queue.state import State
 from trialtree.sweep.journal import SWEEPS
 
-_FOLDER = SWEEPS.parent / "queue"
+FOLDER = SWEEPS.parent / "queue"
 _LOCK = "lock"
 
 
@@ -27,7 +27,7 @@ class Claims:
 
     def __init__(self, root: Path) -> None:
         name = uuid.uuid4().hex[:12]
-        self._folder = root / _FOLDER / name
+        self._folder = root / FOLDER / name
         made = self._folder.with_name(f".{name}")  # which nobody takes for that of a process that is gone
         made.mkdir(parents=True)
         self._lock = (made / _LOCK).open("w")
@@ -57,7 +57,7 @@ class Claims:
 def mend(state: State) -> list[str]:
     """Put back into the queue what killed processes had taken, and return the names."""
     back: list[str] = []
-    for folder in _left(state.root / _FOLDER):
+    for folder in _left(state.root / FOLDER):
         ended = []
         for message in _taken(folder):
             if state.has_ended(message.task):

@@ -6,23 +6,24 @@ Reads   DVC's queue, and what its entries start from
 Writes  DVC experiments, their results in DVC's cache, DVC's own notes of the queue
 """
 
+import os
 from collections import deque
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trialtree.queue import entries, messages
+from trialtree.queue import claims, entries, messages
 from trialtree.queue.claims import Claims, mend
 from trialtree.queue.draining import Drain, Parts
-from trialtree.queue.entries import QueueError
+from trialtree.queue.entries import Entry, QueueError
 from trialtree.queue.groups import Groups
 from trialtree.queue.ledger import Ledger
 from trialtree.queue.messages import Message
 from trialtree.queue.state import State
 from trialtree.queue.telling import Teller
 from trialtree.sweep.engine import DVC_VERSION, trees
-from trialtree.sweep.journal import SWEEPS
 from trialtree.sweep.screen import Kind
 from trialtree.sweep.workers import shares
 from trialtree.sweep.workers.pool import Pool, Setup
@@ -48,8 +49,8 @@ def run(jobs: int | None, kind: Kind) -> int:
         teller.note("nothing is queued; `dvc exp run --queue` and `trialtree sweep --queue` queue experiments")
         return 0
     trees.tidy(root)
-    with Claims(root) as claims:
-        stopped = _drained(jobs, prefix, Ledger(state, claims, teller), waiting)
+    with Claims(root) as own:
+        stopped = _drained(jobs, prefix, Ledger(state, own, teller), waiting)
     teller.end(len(messages.queued(state.queued, {})), stopped=stopped)
     return 130 if stopped else 1 if teller.failures else 0
 
@@ -62,29 +63,39 @@ def _drained(jobs: int | None, prefix: str, ledger: Ledger, waiting: deque[Messa
     with ExitStack() as stack:
         groups = Groups(root)
         stack.callback(groups.close)
-        first = _first(repository, waiting, prefix, groups)
-        log = root / SWEEPS.parent / "queue.log"
-        log.unlink(missing_ok=True)
-        setup = Setup(
-            first or root, jobs or min(len(shares.processors()), len(waiting)), _STAGES if first else (),
-            entries.estimators(repository, waiting, prefix), root / SWEEPS.parent, log,
-        )  # fmt: skip
+        setup = _setup(jobs, ledger.state.root, _first(repository, waiting, prefix, groups), len(waiting))
+        setup = replace(setup, estimators=entries.estimators(repository, waiting, prefix))
         pool = stack.enter_context(Pool(setup))  # its imports take longest: they begin first
         drain = Drain(Parts(root, prefix, repository, ledger, groups, pool, _by_dvc(root)), waiting)
         drain.run()
     return drain.stops.count > 0
 
 
-def _first(repository: Any, waiting: deque[Message], prefix: str, groups: Groups) -> Path | None:
-    """Return a worktree with the code of the first entry that the engine can run; None where there is none."""
+def _first(repository: Any, waiting: deque[Message], prefix: str, groups: Groups) -> tuple[Entry, Path] | None:
+    """Return the first entry that the engine can run, and a worktree with its code; None where there is none."""
     for message in waiting:
         with suppress(QueueError):
             entry = entries.read(repository, message, prefix)
             if entry.odd is None:
                 tree = groups.take(entry)
                 groups.give(entry, tree)
-                return tree.path
+                return entry, tree.path
     return None
+
+
+def _setup(jobs: int | None, root: Path, first: tuple[Entry, Path] | None, count: int) -> Setup:
+    """Return what the processes are for: first of all the stages of the first entry."""
+    folder = root / claims.FOLDER  # not the sweeps': the imports of register, once learned, would delay their beginning
+    log = folder / "workers.log"
+    log.unlink(missing_ok=True)
+    slots = jobs or min(len(shares.processors()), count)
+    # MLflow starts no thread then as it is imported, which a process that is forked would lack.
+    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}
+    if first is None:
+        return Setup(root, slots, (), (), folder, log, environment=environment)
+    entry, tree = first
+    last = () if entry.targets and "register" not in entry.targets else ("register",)
+    return Setup(tree, slots, (*_STAGES, *last), (), folder, log, entry.code, environment)
 
 
 def _by_dvc(root: Path) -> str | None:
