@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from stages import decoded
 from stages.databases import connection, literal, quoted
 from stages.errors import UserError
 from stages.files import write_json
@@ -233,10 +234,14 @@ def parquet_batches(path: Path, wanted: "pa.Schema") -> "Iterator[pa.Table]":
     """
     import pyarrow as pa
 
+    with _reading(path):
+        if (small := decoded.table(path)) is not None:
+            yield _selected(path, small, wanted)
+            return
     with _parquet(path) as file:
         _refuse_lacking(path, file.schema_arrow.names, wanted)
         for batch in file.iter_batches(columns=wanted.names):
-            yield pa.table(batch).select(wanted.names).cast(wanted)
+            yield _selected(path, pa.table(batch), wanted)
 
 
 def parquet_rows(path: Path) -> int:
@@ -245,6 +250,9 @@ def parquet_rows(path: Path) -> int:
     Raises:
         DataError: the file is damaged.
     """
+    with _reading(path):
+        if (small := decoded.table(path)) is not None:
+            return int(small.num_rows)
     with _parquet(path) as file:
         count: int = file.metadata.num_rows
     return count
@@ -252,20 +260,36 @@ def parquet_rows(path: Path) -> int:
 
 def _read_parquet(path: Path, wanted: "pa.Schema") -> "pa.Table":
     """Return the columns of one file."""
+    with _reading(path):
+        if (small := decoded.table(path)) is not None:
+            return _selected(path, small, wanted)
     with _parquet(path) as file:
         _refuse_lacking(path, file.schema_arrow.names, wanted)
-        return file.read(columns=wanted.names).select(wanted.names).cast(wanted)
+        return _selected(path, file.read(columns=wanted.names), wanted)
+
+
+def _selected(path: Path, table: "pa.Table", wanted: "pa.Schema") -> "pa.Table":
+    """Return the columns of a table from a file."""
+    _refuse_lacking(path, table.column_names, wanted)
+    return table.select(wanted.names).cast(wanted)
 
 
 @contextmanager
 def _parquet(path: Path) -> "Iterator[Any]":
     """Yield an open file; pyarrow without its dataset module, whose import costs more than the reading."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with _reading(path), pq.ParquetFile(path) as file:
+        yield file
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say in a line what a file is that cannot be read."""
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path) as file:
-            yield file
+        yield
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
 
