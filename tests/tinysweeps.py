@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
 from typing import Any
 
 from stages import params
@@ -71,31 +70,35 @@ DO = {
     "leave": lambda: os._exit(0),
     "leave with 3": lambda: os._exit(3),
     "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "be killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "hang": lambda: (print(subprocess.Popen(["sleep", "1000"]).pid, flush=True), time.sleep(1000)),
     "eat": lambda: [bytearray(b"x" * 400_000_000), time.sleep(1000)],
-    "write nothing": lambda: sys.exit(0),
+    "write no curve": lambda: Path("reports/curves.csv").unlink(),
     "fill the disk": lambda: Path("models/model/large").write_bytes(b"x" * 50_000_000),
 }
 
 
 def main():
     of = params.load()["train"]["hyperparameters"]
+    x = of["x"]
+    time.sleep(float(os.environ.get("TINY_PAUSE", 0)) * (1000 * x % 1))
     for folder in ("models/model", "reports"):
         Path(folder).mkdir(parents=True, exist_ok=True)
     with open("reports/curves.csv", "w") as file:
         file.write("step,label,value\\n")
         for step in range(of.get("steps", 0)):
-            file.write(f"{step},validation_loss,{of['x'] + 1 / (1 + step)}\\n")
+            file.write(f"{step},validation_loss,{x + 1 / (1 + step)}\\n")
             file.flush()
-            time.sleep(of.get("pause", 0))
-    print(f"x is {of['x']}")
-    while of.get("wait") and not Path(of["wait"]).exists():
+    print(f"x is {x}")
+    waits = of.get("wait_over", -1) < x < of.get("wait_under", 2)
+    while waits and of.get("wait") and not Path(of["wait"]).exists():
         time.sleep(0.005)
     if of.get("once") and not Path(of["once"]).exists():
         Path(of["once"]).touch()
         raise RuntimeError("only once")
     DO[of.get("do", "nothing")]()
     Path("models/model/x").write_text(json.dumps(of))
+    print("made")
 
 
 if __name__ == "__main__":
@@ -106,6 +109,7 @@ EVALUATE = '''
 """Evaluate nothing."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +119,23 @@ from stages import params
 class EvaluateParams(params.Section):
     cross_validation: dict[str, Any] | None = None
     written: str | None = None  # in the place of good metrics
+    hang_over: float = 2.0
 
 
-WRITTEN = {"damaged": '{"cv": ', "nan": '{"cv": {"log_loss": NaN}}', "none": "{}"}
+WRITTEN = {
+    "damaged": \'{"cv": \', "NaN": \'{"cv": {"log_loss": NaN}}\', "another": \'{"cv": {"rmse": 1.0}}\', "nothing": "{}",
+}
 
 
 def main():
     of = params.load()["evaluate"]
     x = json.loads(Path("models/model/x").read_text())["x"]
-    Path("reports/folds.csv").write_text("fold,log_loss\\n0,%s\\n" % x)
+    with open("reports/folds.csv", "w") as file:
+        file.write("fold,log_loss\\n")
+        for fold in range(of["cross_validation"]["folds"]):
+            file.write(f"{fold},{x}\\n")
+            file.flush()
+            time.sleep(1000 if x > of.get("hang_over", 2) else 0)
     found = {"cv": {"log_loss": x, "log_loss_std": round(x, 1)}, "test": {"log_loss": x}}
     Path("reports/metrics.json").write_text(WRITTEN.get(of.get("written"), json.dumps(found)))
 
@@ -137,7 +149,7 @@ ESTIMATOR = '''
 
 
 class Tiny:
-    def __init__(self, x=0.5, y=0, do="nothing", steps=0, pause=0.0, wait="", once=""):
+    def __init__(self, x=0.5, y=0, do="nothing", steps=0, wait="", wait_over=-1.0, wait_under=2.0, once=""):
         pass
 '''
 
@@ -188,9 +200,11 @@ def sweep(repo: Repo, *options: str, check: bool = True, **env: str) -> subproce
     return repo.run("trialtree", "sweep", "--lines", "--no-mlflow", *options, check=check, **env)
 
 
-def begun(repo: Repo, *options: str, publish: bool = False, **env: str) -> "subprocess.Popen[str]":
+def begun(
+    repo: Repo, *options: str, publish: bool = False, before: Sequence[str] = (), **env: str
+) -> "subprocess.Popen[str]":
     """Begin `trialtree sweep` in a process group of its own, as a shell does."""
-    command = ["trialtree", "sweep", "--lines", *([] if publish else ["--no-mlflow"]), *options]
+    command = [*before, "trialtree", "sweep", "--lines", *([] if publish else ["--no-mlflow"]), *options]
     return subprocess.Popen(
         command, cwd=repo.path, env={**repo.env, **env}, text=True, process_group=0,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -205,6 +219,12 @@ def folders(repo: Repo) -> list[Path]:
         if first[1]:  # not of one that just begins
             found[path.parent] = json.loads(first[0])["time"]
     return sorted(found, key=found.__getitem__)
+
+
+def printed(repo: Repo, text: str) -> list[str]:
+    """Return the logs of trials that have a text."""
+    logs = (repo.path / journal.SWEEPS).glob("*/logs/*.log")
+    return [log for log in (path.read_text(encoding="utf-8") for path in sorted(logs)) if text in log]
 
 
 def last(repo: Repo) -> Sweep:

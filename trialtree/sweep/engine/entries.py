@@ -81,7 +81,8 @@ class Lock:
         if not self._plain:
             return self._by_dvc(entries, gone)
         blocks = self._blocks | {name: _block(name, made) for name, made in entries.items()}
-        return f"{_HEAD}{''.join(block for name, block in blocks.items() if name not in gone)}"
+        left = "".join(block for name, block in blocks.items() if name not in gone)
+        return f"{_HEAD}{left}" if left else f"{_HEAD.rstrip()} {{}}\n"
 
     def _by_dvc(self, entries: Mapping[str, Entry], gone: Collection[str]) -> str:
         """Return the text as DVC writes it."""
