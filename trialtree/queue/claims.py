@@ -59,7 +59,7 @@ def mend(state: State) -> list[str]:
     back: list[str] = []
     for folder in _left(state.root / FOLDER):
         ended = []
-        for message in _taken(folder):
+        for message in sorted(_taken(folder), key=lambda message: message.file):
             if state.has_ended(message.task):
                 ended.append(message.rev)
             elif (state.processed / message.file).exists() and not state.runs_elsewhere(message.rev):
