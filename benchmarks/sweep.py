@@ -182,8 +182,9 @@ def copied(model: Repo, folder: Path, trials: int) -> Repo:
     shutil.copytree(model.path.parent, folder, symlinks=True)
     repo = Repo(folder / "repo", isolated(folder / "home"))
     if trials != CELLS:
-        space = {"loguniform": {"min_value": -3, "max_value": 3}}
-        repo.params({"sweep.limits.trials": trials, "sweep.space.train.hyperparameters.C": space})
+        kernel, penalty = GRID
+        space = {kernel: {"choice": GRID[kernel]}, penalty: {"loguniform": {"min_value": -3, "max_value": 3}}}
+        repo.params({"sweep.limits.trials": trials, "sweep.space": space})
         repo.commit("Search at random")
     return repo
 
