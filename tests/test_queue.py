@@ -208,6 +208,7 @@ def test_dvc_queue_kill_ends_one_and_no_other(tiny: Repo, tmp_path: Path) -> Non
     assert status(tiny) == {"e-1": "Failed", "e-2": "Success"}
 
 
+@pytest.mark.slow  # DVC's worker asks for work every few seconds
 def test_workers_of_dvc_may_work_beside_it(tiny: Repo) -> None:
     queue(tiny, "x=0.1,0.2,0.3,0.4,0.5,0.6", "-n", "e", "evaluate")
     silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -1,5 +1,6 @@
 """Entries that differ in nothing but params.yaml: they share an engine, 0.4 s to make, and worktrees."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from trialtree.queue.entries import Entry
 from trialtree.queue.making import QueueEngine
 from trialtree.sweep.engine import trees
 from trialtree.sweep.engine.trial import Tree
+from trialtree.sweep.journal import SweepError
+
+_IDLE = 4  # groups that are kept for entries to come
 
 
 @dataclass
@@ -26,12 +30,13 @@ class Groups:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._groups: dict[Any, Group] = {}
+        self._first: Any = None
 
     def take(self, entry: Entry) -> Tree:
         """Return a worktree for an entry, with what the entry starts from."""
-        group = self._groups.get(entry.group)
-        if group is None:
-            group = self._groups[entry.group] = Group(trees.Trees(self._root, entry.of))
+        group = self._groups.pop(entry.group, None) or Group(trees.Trees(self._root, entry.of))
+        self._groups[entry.group] = group  # the latest last
+        self._first = self._first or entry.group
         if not group.free:
             path = group.trees.take(group.taken + 1)[-1]
             if group.engine is not None:
@@ -59,11 +64,15 @@ class Groups:
     def clean(entry: Entry, tree: Tree) -> None:
         """Take away what a stage may have left that failed or was cut off: it may have written anything."""
         tree.here.clear()
-        trees.clean(tree.path, entry.of, [])
+        with suppress(SweepError):
+            trees.clean(tree.path, entry.of, [])
 
     def keep(self, wanted: set[Any]) -> None:
-        """Let go of groups of which no entry is left; the first stays, from which the stages' modules were imported."""
-        for key in [key for key in list(self._groups)[1:] if key not in wanted]:
+        """Let go of groups that no running entry is of, but for some; entries that wait may be of those.
+
+        The first stays, from which the stages' modules were imported.
+        """
+        for key in [key for key in self._groups if key not in wanted and key != self._first][:-_IDLE]:
             self._groups.pop(key).trees.close()
 
     def close(self) -> None:
