@@ -1,10 +1,8 @@
 """`trialtree sweep`: what becomes of its trials, what a person sees, and how it goes on."""
 
 import json
-import shutil
 import signal
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import psutil
@@ -13,21 +11,35 @@ import pytest
 from tests import tinysweeps
 from tests.conftest import Repo
 from tests.slow import until
-from tests.tinysweeps import ask_for, begun, experiments, last, left, printed, states, sweep, values
-from trialtree.sweep import journal
+from tests.tinysweeps import (
+    BANDIT,
+    STOPPING,
+    UNIFORM,
+    X,
+    ask_for,
+    begun,
+    behind,
+    choices,
+    experiments,
+    go,
+    held,
+    last,
+    left,
+    points,
+    printed,
+    read_until,
+    states,
+    sweep,
+    values,
+    wait,
+)  # fmt: skip
+from trialtree.sweep import journal, section
 from trialtree.sweep.journal import Journal, SweepError
+from trialtree.sweep.limits import Limits
+from trialtree.sweep.records import Head, Sweep, Trial
 
 KERNEL, C = "train.hyperparameters.kernel", "train.hyperparameters.C"
 CELLS = [(kernel, c) for kernel in ("linear", "rbf", "poly", "sigmoid") for c in (0.5, 1.0, 1.5)]
-X = "train.hyperparameters.x"
-UNIFORM = {X: {"uniform": {"min_value": 0, "max_value": 1}}}
-UP_TO_DATE = "Data and pipelines are up to date.\n"
-BANDIT = {"policy": "bandit", "slack_amount": 0.1, "curve": "validation_loss", "goal": "minimize"}
-
-
-def choices(**keys: list[Any]) -> dict[str, Any]:
-    """Return a space of choices of hyperparameters."""
-    return {f"train.hyperparameters.{key}": {"choice": of} for key, of in keys.items()}
 
 
 @pytest.fixture(scope="session")
@@ -101,28 +113,6 @@ def test_dvc_knows_each_trial_as_an_experiment(swept: Repo) -> None:
     assert found["params"] == {"params.yaml": {C: {"old": 0.5, "new": 1.0, "diff": 0.5}}}
 
 
-def test_an_experiment_that_is_applied_is_up_to_date(swept: Repo) -> None:
-    for number in (0, 5, 11):
-        swept.dvc("exp", "apply", f"{last(swept).head.id}-{number:04}")
-        assert swept.dvc("status", "fetch", "split", "train", "evaluate").stdout == UP_TO_DATE, number
-
-
-def test_an_experiment_that_is_pushed_is_whole_elsewhere(swept: Repo, tmp_path: Path) -> None:
-    swept.git("init", "-q", "--bare", "../origin.git")
-    swept.git("remote", "add", "origin", "../origin.git")
-    swept.git("push", "-q", "origin", "main")
-    store = ["remote", "add", "--default", "--local", "kept", str(tmp_path / "kept")]
-    swept.dvc(*store)
-    name = f"{last(swept).head.id}-0002"
-    swept.dvc("exp", "push", "origin", name)
-    swept.git("clone", "-q", "-b", "main", "../origin.git", "../other")
-    other = Repo(tmp_path / "other", swept.env)
-    other.dvc(*store)
-    other.dvc("exp", "pull", "origin", name)
-    other.dvc("exp", "apply", name)
-    assert other.dvc("status", "fetch", "split", "train", "evaluate").stdout == UP_TO_DATE
-
-
 def test_draws_by_chance_find_each_cell_once_and_nothing_is_computed_again(swept: Repo) -> None:
     swept.params({"sweep.sampling": "random", "sweep.limits": {"trials": 12}})
     sweep(swept)
@@ -149,24 +139,6 @@ def everything(repo: Repo) -> dict[str, Any]:
     }
 
 
-def wait(repo: Repo, **more: Any) -> None:
-    """Ask for a sweep of five trials which wait until `go`."""
-    space = {**UNIFORM, "train.hyperparameters.wait": {"fixed": str(repo.path.parent / "go")}}
-    ask_for(repo, **{"space": space, "limits": {"trials": 5, "concurrent": 2}, **more})
-
-
-def go(repo: Repo) -> None:
-    """Let trials end that wait."""
-    (repo.path.parent / "go").touch()
-
-
-def held(repo: Repo, *options: str, trials: int = 2) -> "Popen[str]":
-    """Begin a sweep, and return when so many trials run."""
-    process = begun(repo, *options)
-    until(lambda: process.poll() is not None or len(printed(repo, "x is")) >= trials)
-    return process
-
-
 def test_files_index_and_stash_stay_as_they_are_while_it_runs_and_afterwards(tiny: Repo) -> None:
     (tiny.path / "stashed").write_text("stashed", encoding="utf-8")
     tiny.git("add", "stashed")
@@ -189,16 +161,6 @@ def test_files_index_and_stash_stay_as_they_are_while_it_runs_and_afterwards(tin
     assert tiny.git("show", f"{last(tiny).trials[0].commit}:staged") == "changed since"
 
 
-def test_a_change_of_code_counts_before_it_is_committed(tiny: Repo) -> None:
-    path = tiny.path / "stages/evaluate.py"
-    path.write_text(path.read_text(encoding="utf-8").replace('"log_loss": x,', '"log_loss": x + 1,'), encoding="utf-8")
-    ask_for(tiny, sampling="grid", space=choices(x=[0.25, 0.75]), limits={})
-    sweep(tiny)
-    assert [trial.objective for trial in last(tiny).trials.values()] == [(1.25,), (1.75,)]
-    tiny.dvc("exp", "apply", str(last(tiny).trials[0].name))
-    assert tiny.dvc("status", "evaluate").stdout == UP_TO_DATE
-
-
 # Somebody stops it, or kills it.
 
 
@@ -219,18 +181,6 @@ def resumed(repo: Repo) -> list[float]:
     return [trial[X] for trial in values(last(repo))]
 
 
-def read_until(process: "Popen[str]", line: str) -> None:
-    """Read what a sweep says up to a line."""
-    assert process.stdout is not None
-    said = []
-    while line not in said:
-        said.append(process.stdout.readline().rstrip("\n"))
-        assert said[-1] or process.poll() is None, said
-
-
-STOPPING = "stopping: what runs is finished; Ctrl-C again stops that too"
-
-
 def test_ctrl_c_lets_what_runs_end(tiny: Repo, undisturbed: list[float]) -> None:
     wait(tiny)
     process = held(tiny)
@@ -243,7 +193,7 @@ def test_ctrl_c_lets_what_runs_end(tiny: Repo, undisturbed: list[float]) -> None
     assert resumed(tiny) == undisturbed
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_twice_and_an_order_to_end_stop_what_runs(
     how: signal.Signals, tiny: Repo, undisturbed: list[float]
 ) -> None:
@@ -258,16 +208,6 @@ def test_ctrl_c_twice_and_an_order_to_end_stop_what_runs(
     assert "\n2 trials: 2 waiting;" in said
     if how == signal.SIGTERM:
         assert resumed(tiny) == undisturbed
-
-
-def test_a_sweep_under_nohup_outlives_its_terminal(tiny: Repo) -> None:
-    wait(tiny, limits={"trials": 2, "concurrent": 2})
-    process = begun(tiny, before=["nohup"])
-    until(lambda: len(printed(tiny, "x is")) == 2)
-    process.send_signal(signal.SIGHUP)
-    go(tiny)
-    process.communicate()
-    assert (process.returncode, states(last(tiny))) == (0, {"done": 2})
 
 
 def test_a_driver_that_is_killed_loses_nothing_that_had_ended(tiny: Repo, undisturbed: list[float]) -> None:
@@ -293,22 +233,6 @@ def test_a_worker_that_is_killed_costs_a_trial_nothing_but_time(tiny: Repo) -> N
     go(tiny)
     process.communicate()
     assert (process.returncode, states(last(tiny)), left(tiny)) == (0, {"done": 5}, [])
-
-
-def test_a_trial_saved_right_before_the_driver_was_killed_is_taken_for_what_it_is(tiny: Repo) -> None:
-    ask_for(tiny, limits={"trials": 3, "concurrent": 1})
-    sweep(tiny)
-    before, folder = experiments(tiny), tinysweeps.folders(tiny)[-1]
-    lines = (folder / journal.FILE).read_bytes().splitlines(keepends=True)
-    (folder / journal.FILE).write_bytes(b"".join(lines[:-2]))  # without the end of the last trial, and of the sweep
-    assert states(last(tiny)) == {"done": 2, "waiting": 1}
-    # What is kept of it is lost as well, and another run gives something else.
-    shutil.rmtree(tiny.path / ".dvc/cache/runs")
-    path = tiny.path / ".dvc/tmp/trialtree/again"
-    path.touch()
-    sweep(tiny, "--resume")
-    assert (states(last(tiny)), left(tiny)) == ({"done": 3}, [])
-    assert experiments(tiny) == before
 
 
 def test_a_sweep_that_runs_is_not_gone_on_with(tiny: Repo) -> None:
@@ -371,15 +295,6 @@ def test_an_objective_that_no_trial_has_ends_the_sweep_after_three(tiny: Repo) -
     assert "no trial has the objective: reports/metrics.json has no cv.log_loss; known: cv.rmse\n" in done.stdout
 
 
-def test_a_stage_that_says_it_has_no_something_is_not_taken_for_that(tiny: Repo) -> None:
-    code = tiny.path / "stages/train.py"
-    text = code.read_text(encoding="utf-8").replace('print("made")', 'sys.exit("the table has no column y")')
-    code.write_text(text, encoding="utf-8")
-    ask_for(tiny, limits={"trials": 5, "concurrent": 1})
-    sweep(tiny, check=False)
-    assert (states(last(tiny)), last(tiny).finished) == ({"failed": 5}, "limits.trials: 5 trials")
-
-
 def test_a_failed_trial_is_tried_again_as_often_as_is_asked_for(tiny: Repo) -> None:
     space = {**UNIFORM, "train.hyperparameters.once": {"fixed": str(tiny.path.parent / "once")}}
     ask_for(tiny, space=space, limits={"trials": 2, "concurrent": 1, "retries": 1})
@@ -390,75 +305,69 @@ def test_a_failed_trial_is_tried_again_as_often_as_is_asked_for(tiny: Repo) -> N
     assert [(trial.state, trial.attempt) for trial in last(tiny).trials.values()] == [("failed", 3)]
 
 
-def test_what_failed_is_tried_again_on_demand_also_when_the_target_was_reached(tiny: Repo) -> None:
-    space = {**choices(x=[0.75, 0.25, 0.5]), "train.hyperparameters.once": {"fixed": str(tiny.path.parent / "once")}}
-    ask_for(tiny, sampling="grid", space=space, limits={"concurrent": 1, "target": 0.25})
-    sweep(tiny)
-    before = last(tiny)
-    assert (states(before), before.finished) == ({"done": 1, "failed": 1}, "limits.target is reached: cv.log_loss 0.25")
-    sweep(tiny, "--rerun-failed")
-    after = last(tiny)
-    assert (states(after), after.finished, left(tiny)) == ({"done": 2}, before.finished, [])
-    assert after.trials[1] == before.trials[1]
-    refused = sweep(tiny, "--rerun-failed", check=False)
-    assert (refused.returncode, refused.stderr) == (1, f"no trial of sweep {after.head.id} has failed\n")
-
-
 # Limits.
 
 
-def test_a_sweep_is_given_up_after_so_many_failures(tiny: Repo) -> None:
-    space = {**UNIFORM, "train.hyperparameters.do": {"fixed": "raise"}}
-    ask_for(tiny, space=space, limits={"trials": 50, "concurrent": 1, "failures": 2})
-    done = sweep(tiny, check=False)
-    assert (done.returncode, states(last(tiny))) == (1, {"failed": 2})
-    assert last(tiny).finished == "limits.failures: 2 trials failed"
+def limited(**limits: Any) -> tuple[Limits, Sweep]:
+    """Return the limits of a sweep that has not begun, and the sweep."""
+    asked = {**tinysweeps.SECTION, "limits": {"trials": 50, **limits}}
+    content = {"train": {"estimator": "stages.tiny.Tiny", "hyperparameters": {"x": 0.5}}, "sweep": asked}
+    of = Sweep(Head("tiny-1234", 0, asked, content, "tiny", "b" * 40, "c" * 40, [], 0, "engine", "3.67.1"))
+    return Limits(section.read(content), of), of
 
 
-def test_a_sweep_ends_when_nothing_better_comes(tiny: Repo) -> None:
-    limits = {"concurrent": 1, "patience": 2}
-    ask_for(tiny, sampling="grid", space=choices(x=[0.5, 0.25, 0.75, 1.0, 0.125]), limits=limits)
-    sweep(tiny)
-    assert [trial[X] for trial in values(last(tiny))] == [0.5, 0.25, 0.75, 1.0]
-    assert last(tiny).finished == "limits.patience: none of the last 2 trials is better"
+def ended(limits: Limits, of: Sweep, *losses: float | str) -> list[str | None]:
+    """Let trials end, with a loss or for a reason, and return after each whether the sweep is over."""
+    said = []
+    for loss in losses:
+        trial = Trial(len(of.trials), {X: 0.5}, state="failed" if isinstance(loss, str) else "done")
+        if isinstance(loss, str):
+            trial.reason = loss
+        else:
+            trial.objective, trial.metrics = (loss,), {"cv.log_loss": loss}
+        of.trials[trial.number] = trial
+        of.order.append(trial.number)
+        limits.take(trial)
+        said.append(limits.over)
+    return said
 
 
-def test_when_its_time_is_over_what_runs_fails_and_can_be_tried_again(tiny: Repo) -> None:
-    wait(tiny, limits={"trials": 4, "concurrent": 2, "timeout": 3, "retries": 1})
-    done = sweep(tiny, check=False)
-    of = last(tiny)
-    assert (done.returncode, states(of), left(tiny)) == (1, {"failed": 2}, [])
-    assert of.finished == "limits.timeout: 3 s are over"
-    assert [(trial.stage, trial.reason) for trial in of.trials.values()] == [("train", of.finished)] * 2
-    go(tiny)
-    sweep(tiny, "--rerun-failed")
-    assert (states(last(tiny)), left(tiny)) == ({"done": 4}, [])
+def test_a_sweep_is_over_when_its_limits_say_so() -> None:
+    assert ended(*limited(target=0.3), 0.5, 0.4, 0.3) == [None, None, "limits.target is reached: cv.log_loss 0.3"]
+    assert ended(*limited(failures=2), "a", 0.5, "b") == [None, None, "limits.failures: 2 trials failed"]
+    found = ended(*limited(patience=2), 0.5, 0.6, 0.4, "a", 0.4, 0.5)
+    assert found == [None] * 5 + ["limits.patience: none of the last 2 trials is better"]
 
 
-def test_the_time_of_a_trial_begins_when_its_libraries_are_imported(tiny: Repo) -> None:
-    (tiny.path / "stages/__init__.py").write_text("import time\ntime.sleep(1.5)\n", encoding="utf-8")
-    ask_for(tiny, limits={"trials": 1, "trial_timeout": 1})
-    sweep(tiny)
-    assert states(last(tiny)) == {"done": 1}
+def test_a_sweep_is_over_when_no_trial_has_the_objective() -> None:
+    lacks = "reports/metrics.json has no cv.log_loss; it holds no metric"
+    assert ended(*limited(), lacks, "a", lacks, lacks)[2:] == [None, f"no trial has the objective: {lacks}"]
+    assert ended(*limited(), 0.5, lacks, lacks, lacks)[-1] is None
+    other = "train exited with status 1: the table has no column y"
+    assert ended(*limited(), other, other, other, other)[-1] is None
+
+
+def test_what_ended_before_ends_a_resumed_sweep_only_where_that_lasts() -> None:
+    limits, of = limited(target=0.3, failures=2)
+    ended(limits, of, "a", "b")
+    assert Limits(limits._section, of).over is None
+    ended(limits, of, 0.2)
+    assert Limits(limits._section, of).over == "limits.target is reached: cv.log_loss 0.2"
 
 
 # In which order.
 
 
-def points(repo: Repo, pause: str, **more: Any) -> list[tuple[Any, ...]]:
-    """Return what became of each trial of a sweep, whose stages take other times by `pause`."""
-    ask_for(repo, **more)
-    sweep(repo, TINY_PAUSE=pause)
-    return [(t.values, t.state, t.decision, t.curve) for t in (last(repo).trials[n] for n in sorted(last(repo).trials))]
-
-
-@pytest.mark.parametrize("sampling", ["random", {"sampler": "bayesian", "startup": 3}], ids=["random", "bayesian"])
 def test_with_a_fixed_order_trials_and_decisions_are_the_same_whatever_takes_how_long(
-    sampling: Any, tiny_once: Repo, tmp_path: Path
+    tiny_once: Repo, tmp_path: Path
 ) -> None:
-    space = {**UNIFORM, "train.hyperparameters.steps": {"fixed": 4}}
-    limits = {"trials": 10, "concurrent": 2}
-    asked = {"sampling": sampling, "space": space, "limits": limits, "order": "fixed", "early_termination": BANDIT}
+    asked = {
+        "sampling": {"sampler": "bayesian", "startup": 3},
+        "space": {**UNIFORM, "train.hyperparameters.steps": {"fixed": 4}},
+        "limits": {"trials": 10, "concurrent": 2},
+        "order": "fixed",
+        "early_termination": BANDIT,
+    }
     repos = [tinysweeps.copied(tiny_once, tmp_path / name) for name in "ab"]
     found = [points(repo, pause, **asked) for repo, pause in zip(repos, ("0", "0.2"), strict=True)]
     assert found[0] == found[1]
@@ -467,33 +376,27 @@ def test_with_a_fixed_order_trials_and_decisions_are_the_same_whatever_takes_how
     assert points(repos[0], "0.1", **asked) == found[0]
 
 
-@pytest.mark.parametrize(("order", "others"), [("free", 4), ("fixed", 1)])
-def test_nobody_waits_for_the_slowest_unless_the_order_is_fixed(order: str, others: int, tiny: Repo) -> None:
-    wait(tiny, order=order, sampling={"sampler": "bayesian", "startup": 2}, start_from=[{X: 0.0}], space={
-        X: {"uniform": {"min_value": 0, "max_value": 1}},
+def test_nobody_waits_for_the_slowest(tiny: Repo) -> None:
+    wait(tiny, sampling={"sampler": "bayesian", "startup": 2}, start_from=[{X: 0.0}], space={
+        **UNIFORM,
         "train.hyperparameters.wait": {"fixed": str(tiny.path.parent / "go")},
         "train.hyperparameters.wait_under": {"fixed": 1e-9},
     })  # fmt: skip
     process = begun(tiny)
-    until(lambda: tinysweeps.folders(tiny) and len(last(tiny).of("done")) == others)
+    until(lambda: tinysweeps.folders(tiny) and len(last(tiny).of("done")) == 4)
     assert [trial.number for trial in last(tiny).of("running")] == [0]
     go(tiny)
     process.communicate()
     assert states(last(tiny)) == {"done": 5}
 
 
+def test_eight_at_once_lose_no_trial(tiny: Repo) -> None:
+    ask_for(tiny, sampling="sobol", limits={"trials": 40, "concurrent": 8})
+    sweep(tiny)
+    assert (states(last(tiny)), len(experiments(tiny)), left(tiny)) == ({"done": 40}, 40, [])
+
+
 # Early termination.
-
-
-def behind(repo: Repo, **more: Any) -> None:
-    """Run a sweep whose second and third trial never end, unless they are stopped."""
-    never = {"wait": str(repo.path.parent / "never"), "wait_under": 1.0}
-    space = {**choices(x=[0.25, 0.5, 0.75]), "train.hyperparameters.steps": {"fixed": 9}}
-    space |= {f"train.hyperparameters.{key}": {"fixed": value} for key, value in never.items()}
-    space["train.hyperparameters.wait_over"] = {"fixed": 0.3}
-    policy = {**BANDIT, "delay_evaluation": 3}
-    ask_for(repo, sampling="grid", space=space, limits={"concurrent": 1}, early_termination=policy, **more)
-    sweep(repo)
 
 
 def test_a_trial_that_falls_behind_is_stopped_and_no_experiment(tiny: Repo) -> None:
@@ -506,16 +409,6 @@ def test_a_trial_that_falls_behind_is_stopped_and_no_experiment(tiny: Repo) -> N
         assert trial.decision.text.startswith("bandit at report 3: ")
         assert trial.curve == [(t, trial.values[X] + 1 / t) for t in (1, 2, 3)]
     assert len(printed(tiny, "made")) == 1  # no other fit came to its end
-
-
-def test_a_trial_that_was_stopped_can_be_kept_as_far_as_it_came(tiny: Repo) -> None:
-    behind(tiny, keep_pruned=True)
-    of = last(tiny)
-    assert (states(of), len(experiments(tiny)), left(tiny)) == ({"done": 1, "pruned": 2}, 3, [])
-    name = str(of.trials[1].name)
-    tiny.dvc("exp", "apply", name)
-    assert f"x: {of.trials[1].values[X]}\n" in (tiny.path / "params.yaml").read_text(encoding="utf-8")
-    assert name in tiny.dvc("exp", "list", "--name-only").stdout.split()
 
 
 def test_folds_are_watched_as_curves_are(tiny: Repo) -> None:
@@ -532,21 +425,6 @@ def test_folds_are_watched_as_curves_are(tiny: Repo) -> None:
     of = last(tiny)
     assert (states(of), of.trials[1].stage, of.trials[1].curve) == ({"done": 1, "pruned": 1}, "evaluate", [(1, 0.5)])
     assert of.trials[0].curve == [(t, 0.25) for t in (1, 2, 3, 4)]
-
-
-def test_a_decision_that_was_written_down_is_not_taken_anew(tiny: Repo) -> None:
-    behind(tiny)
-    path = tinysweeps.folders(tiny)[-1] / journal.FILE
-    events = [json.loads(line) for line in path.read_bytes().splitlines()]
-    stop = next(place for place, event in enumerate(events) if event["event"] == "stop")
-    events[stop] |= {"step": 2, "threshold": 0.125}  # as no policy would decide
-    path.write_text("".join(json.dumps(event) + "\n" for event in events[: stop + 1]), encoding="utf-8")
-    sweep(tiny, "--resume")
-    of = last(tiny)
-    assert (states(of), left(tiny)) == ({"done": 1, "pruned": 2}, [])
-    decision = of.trials[1].decision
-    assert decision is not None
-    assert (decision.step, decision.threshold, len(of.trials[1].curve)) == (2, 0.125, 2)
 
 
 # The journal.
@@ -578,7 +456,6 @@ def test_a_line_that_a_crash_cut_off_is_not_there(tmp_path: Path) -> None:
 WRONG: list[tuple[Any, str]] = [
     (..., "sweep: is missing: there is nothing to search"),
     ({"limits": {"trails": 5}}, "sweep.limits.trails is not a key; did you mean trials?"),
-    ({"sampling": "grid"}, "sweep.space.train.hyperparameters.x: a grid has no end of values of uniform"),
     (
         {"space": {"evaluate.writen": {"choice": [1]}}},
         "sweep.space.evaluate.writen is not a key; did you mean written?",

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import psutil
 
 from tests.conftest import YAML_12, Repo, isolated, make_repo
+from tests.slow import until
 from trialtree.sweep import journal
 from trialtree.sweep.records import Sweep
 
@@ -53,6 +55,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 from stages import params
@@ -71,7 +74,7 @@ DO = {
     "leave with 3": lambda: os._exit(3),
     "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "be killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "hang": lambda: (print(subprocess.Popen(["sleep", "1000"]).pid, flush=True), time.sleep(1000)),
+    "hang": lambda: (print(Popen(["sleep", "1000"]).pid, flush=True), time.sleep(1000)),
     "eat": lambda: [bytearray(b"x" * 400_000_000), time.sleep(1000)],
     "write no curve": lambda: Path("reports/curves.csv").unlink(),
     "fill the disk": lambda: Path("models/model/large").write_bytes(b"x" * 50_000_000),
@@ -111,6 +114,7 @@ EVALUATE = '''
 import json
 import time
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 from stages import params
@@ -153,9 +157,15 @@ class Tiny:
         pass
 '''
 
+X = "train.hyperparameters.x"
+UNIFORM: Mapping[str, Any] = {X: {"uniform": {"min_value": 0, "max_value": 1}}}
+UP_TO_DATE = "Data and pipelines are up to date.\n"
+STOPPING = "stopping: what runs is finished; Ctrl-C again stops that too"
+BANDIT = {"policy": "bandit", "slack_amount": 0.1, "curve": "validation_loss", "goal": "minimize"}
+
 SECTION: Mapping[str, Any] = {
     "objective": {"metric": "cv.log_loss", "goal": "minimize"},
-    "space": {"train.hyperparameters.x": {"uniform": {"min_value": 0, "max_value": 1}}},
+    "space": UNIFORM,
     "sampling": "random",
     "limits": {"trials": 6, "concurrent": 2},
 }
@@ -200,12 +210,10 @@ def sweep(repo: Repo, *options: str, check: bool = True, **env: str) -> subproce
     return repo.run("trialtree", "sweep", "--lines", "--no-mlflow", *options, check=check, **env)
 
 
-def begun(
-    repo: Repo, *options: str, publish: bool = False, before: Sequence[str] = (), **env: str
-) -> "subprocess.Popen[str]":
+def begun(repo: Repo, *options: str, publish: bool = False, before: Sequence[str] = (), **env: str) -> "Popen[str]":
     """Begin `trialtree sweep` in a process group of its own, as a shell does."""
     command = [*before, "trialtree", "sweep", "--lines", *([] if publish else ["--no-mlflow"]), *options]
-    return subprocess.Popen(
+    return Popen(
         command, cwd=repo.path, env={**repo.env, **env}, text=True, process_group=0,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
@@ -288,3 +296,53 @@ def left(repo: Repo) -> list[str]:
         cells = Counter(json.dumps(trial.values, sort_keys=True) for trial in of.trials.values())
         found += [f"{cell} was tried {count} times" for cell, count in cells.items() if count > 1]
     return found
+
+
+def choices(**keys: list[Any]) -> dict[str, Any]:
+    """Return a space of choices of hyperparameters."""
+    return {f"train.hyperparameters.{key}": {"choice": of} for key, of in keys.items()}
+
+
+def wait(repo: Repo, **more: Any) -> None:
+    """Ask for a sweep of five trials which wait until `go`."""
+    space = {**UNIFORM, "train.hyperparameters.wait": {"fixed": str(repo.path.parent / "go")}}
+    ask_for(repo, **{"space": space, "limits": {"trials": 5, "concurrent": 2}, **more})
+
+
+def go(repo: Repo) -> None:
+    """Let trials end that wait."""
+    (repo.path.parent / "go").touch()
+
+
+def held(repo: Repo, *options: str, trials: int = 2) -> "Popen[str]":
+    """Begin a sweep, and return when so many trials run."""
+    process = begun(repo, *options)
+    until(lambda: process.poll() is not None or len(printed(repo, "x is")) >= trials)
+    return process
+
+
+def read_until(process: "Popen[str]", line: str) -> None:
+    """Read what a sweep says up to a line."""
+    assert process.stdout is not None
+    said = []
+    while line not in said:
+        said.append(process.stdout.readline().rstrip("\n"))
+        assert said[-1] or process.poll() is None, said
+
+
+def behind(repo: Repo, **more: Any) -> None:
+    """Run a sweep whose second and third trial never end, unless they are stopped."""
+    never = {"wait": str(repo.path.parent / "never"), "wait_under": 1.0}
+    space = {**choices(x=[0.25, 0.5, 0.75]), "train.hyperparameters.steps": {"fixed": 9}}
+    space |= {f"train.hyperparameters.{key}": {"fixed": value} for key, value in never.items()}
+    space["train.hyperparameters.wait_over"] = {"fixed": 0.3}
+    policy = {**BANDIT, "delay_evaluation": 3}
+    ask_for(repo, sampling="grid", space=space, limits={"concurrent": 1}, early_termination=policy, **more)
+    sweep(repo)
+
+
+def points(repo: Repo, pause: str, **more: Any) -> list[tuple[Any, ...]]:
+    """Return what became of each trial of a sweep, whose stages take other times by `pause`."""
+    ask_for(repo, **more)
+    sweep(repo, TINY_PAUSE=pause)
+    return [(t.values, t.state, t.decision, t.curve) for t in (last(repo).trials[n] for n in sorted(last(repo).trials))]
