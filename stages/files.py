@@ -1,7 +1,7 @@
 """Write files and folders whole or not at all: beside their place, then renamed.
 
-What was written is on the disk before it is renamed, so that no power cut
-leaves an empty file in its place. Environment:
+A file is on the disk before it is renamed, so that no power cut leaves an
+empty one in its place. Environment:
 
     TRIALTREE_SYNC=0    it need not be: for trees that are thrown away, as a sweep's are
 """
