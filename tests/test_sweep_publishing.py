@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from examples.walkthrough import services
 from tests import many
-from tests.conftest import YAML_12, Repo
+from tests.conftest import YAML_12, Repo, isolated
 from tests.slow import until
 from tests.test_track import Dump, dump, lost
 from trialtree.sweep import journal, ranking
@@ -23,16 +24,27 @@ ID = "iris-k3f9"
 BEGAN = 1_790_000_000_000
 
 
+@pytest.fixture(scope="module")
+def tracked_once(ran_once: Repo, tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """A repository in which the pipeline ran and its own trial is tracked; for reading only."""
+    folder = tmp_path_factory.mktemp("tracked")
+    shutil.copytree(ran_once.path.parent, folder, dirs_exist_ok=True, symlinks=True)
+    repo = Repo(folder / "repo", isolated(folder / "home"))
+    repo.run("trialtree", "track")
+    return repo
+
+
 @pytest.fixture
-def swept(ran: Repo, monkeypatch: pytest.MonkeyPatch) -> Repo:
-    """Stand in a repository in which the pipeline ran, with its environment, its own trial tracked."""
-    monkeypatch.chdir(ran.path)
-    for name in set(os.environ) - set(ran.env):
+def swept(tracked_once: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    """Stand in a copy of such a repository, with its environment."""
+    shutil.copytree(tracked_once.path.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
+    repo = Repo(tmp_path / "repo", isolated(tmp_path / "home"))
+    monkeypatch.chdir(repo.path)
+    for name in set(os.environ) - set(repo.env):
         monkeypatch.delenv(name)
-    for name, value in ran.env.items():
+    for name, value in repo.env.items():
         monkeypatch.setenv(name, value)
-    ran.run("trialtree", "track")
-    return ran
+    return repo
 
 
 def sweep(repo: Repo, name: str = ID) -> journal.Journal:

@@ -9,7 +9,7 @@ from trialtree.sweep import journal
 from trialtree.sweep.publishing import unsaved
 from trialtree.sweep.publishing.parent import Parent, status_of
 from trialtree.sweep.records import ENDED, Sweep, Trial
-from trialtree.tracking import bulk, files, index, runs, storage, stores, trials
+from trialtree.tracking import files, index, storage, stores, trials
 from trialtree.tracking.committed import Memo
 from trialtree.tracking.fresh import Baseline
 from trialtree.tracking.git import Objects
@@ -37,8 +37,8 @@ class Sweeping:
         self._memo: Memo = {}
         self._there: dict[int, str] = {}  # what tells each trial that is in MLflow from another end of it, by number
         self._states: dict[int, str] = {}  # of the trials that Git holds
-        self._alone: dict[int, str] = {}  # the runs of trials that no commit holds
-        self._left: dict[int, str] = {}  # the same of those that cannot be published
+        self._alone: dict[int, str] = {}  # the run of each that no commit holds
+        self._left: dict[int, str] = {}  # what tells each that cannot be published
         self._parent: Parent | None = None
         self._publisher: Publisher | None = None
         self._notes: list[str] = []
@@ -123,13 +123,15 @@ class Sweeping:
             trial = self._sweep.trials.get(int(number)) if number.isdecimal() else None
             if trial is None:
                 continue
-            if run.key is None and trial.number in {**self._there, **self._alone}:
+            if run.key is not None:
+                if _is_whole(run, trial):
+                    self._take(trial, run)
+            elif trial.number in self._there or trial.number in self._alone:
                 client.delete_run(run.id)
-            elif run.key is None:
+            else:
                 self._alone[trial.number] = run.id
-                self._there |= {trial.number: _end(trial)} if run.tags.get(STATE) == _end(trial) else {}
-            elif _is_whole(run, trial):
-                self._take(trial, run)
+                if run.tags.get(STATE) == _end(trial):
+                    self._there[trial.number] = _end(trial)
 
     def _take(self, trial: Trial, run: Known) -> None:
         """Remember that a trial that Git holds is in MLflow."""
@@ -177,17 +179,9 @@ class Sweeping:
         """Publish trials that no commit holds."""
         assert self._parent is not None  # noqa: S101  # it is made first
         above = {PARENT: self._parent.id}
-        new = [unsaved.run(self._sweep.head, trial, above) for trial in lot]
-        for trial, run_id in zip(lot, _made(client, self._parent.experiment_id, new), strict=True):
+        made = unsaved.write(client, self._parent.experiment_id, self._sweep.head, lot, above)
+        for trial, run_id in zip(lot, made, strict=True):
             self._there[trial.number], self._alone[trial.number] = _end(trial), run_id
-
-
-def _made(client: "MlflowClient", experiment_id: str, new: Sequence[bulk.New]) -> list[str]:
-    """Make runs, and return their ids."""
-    place = bulk.location(client, experiment_id) if new else None
-    if place is None:
-        return [runs.create(client, experiment_id, run) for run in new]
-    return bulk.write(client, experiment_id, place, new)
 
 
 def _is_saved(trial: Trial) -> bool:

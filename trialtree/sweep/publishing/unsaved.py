@@ -1,21 +1,35 @@
 """Trials of a sweep that no commit holds whole, failed and pruned ones, as runs of MLflow by what the journal has."""
 
 import copy
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from trialtree.sweep.records import Head, Trial
-from trialtree.tracking import locks, runs
+from trialtree.tracking import bulk, locks, runs
 from trialtree.tracking.bulk import New, Point
 from trialtree.tracking.index import STATE
 from trialtree.tracking.trials import COMMIT, EXPERIMENT, NUMBER, SWEEP
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _STATUS = {"failed": "FAILED", "pruned": "KILLED"}
 _ESTIMATOR, _HYPERPARAMETERS = "train.estimator", "hyperparameters"
 
 
-def run(head: Head, trial: Trial, above: Mapping[str, str]) -> New:
-    """Return the run of a trial that failed or was pruned; `above` are tags that all trials of the sweep have."""
+def write(
+    client: "MlflowClient", experiment_id: str, head: Head, lot: Sequence[Trial], above: Mapping[str, str]
+) -> list[str]:  # fmt: skip
+    """Make the runs of trials that failed or were pruned, with the tags `above` as well, and return their ids."""
+    place = bulk.location(client, experiment_id) if lot else None
+    new = [_run(head, trial, above) for trial in lot]
+    if place is None:
+        return [runs.create(client, experiment_id, run) for run in new]
+    return bulk.write(client, experiment_id, place, new)
+
+
+def _run(head: Head, trial: Trial, above: Mapping[str, str]) -> New:
+    """Return the run of such a trial."""
     start = trial.began or head.time
     tags = {**above, **_tags(head, trial), STATE: end(trial)}
     return New(
