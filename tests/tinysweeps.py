@@ -17,6 +17,7 @@ from tests.slow import until
 from trialtree.sweep import journal
 from trialtree.sweep.records import Sweep
 
+PROJECT = Path(__file__).resolve().parent.parent
 TREES = journal.SWEEPS.parent / "trees"
 
 PIPELINE = """\
