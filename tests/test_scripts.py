@@ -265,6 +265,7 @@ def test_what_is_wrong_with_the_script_is_said_in_one_line(split: Repo, change: 
 
 def test_the_check_names_modules_that_dvc_would_not_see_change_and_text_that_is_not_python(repo: Repo) -> None:
     give(repo, "import helper, json\nfrom package.inner import f\n")
+    repo.params({"sweep": ...})
     (repo.path / "helper.py").write_text("import second\n", encoding="utf-8")
     (repo.path / "second.py").write_text("def f(:\n", encoding="utf-8")
     (repo.path / "package").mkdir()

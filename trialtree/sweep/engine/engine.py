@@ -36,7 +36,7 @@ class Engine:
         repo = Repo(str(first))
         with chdir(first):  # DVC looks for dvc.yaml where it stands
             read = pipeline.read(repo, targets)
-            self.show = saving.ShowCache(repo, tmp)
+            self.show = saving.ShowCache(repo, tmp, [stage.name for stage in read.stages])
         self.pipeline = replace(read, inexact="the cache is shared by a group") if self.cache.shared else read
         self.made_by = self.pipeline.made_by()
         self.saver = saving.Saver(root, of)

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -173,10 +173,14 @@ def _ident(variable: str) -> tuple[str, str]:
 class ShowCache:
     """What `dvc exp show` keeps of each experiment, written so that it has not to read them one by one (39 ms each)."""
 
-    def __init__(self, repo: Any, main_tmp: Path) -> None:
+    def __init__(self, repo: Any, main_tmp: Path, stages: Collection[str]) -> None:
+        """Take DVC's view of an open repository; `stages` are those that a trial may run."""
         from dvc.repo.experiments.serialize import SerializableExp
 
         self._folder = main_tmp / "exps" / "cache"
+        # Of a path that several stages depend on DVC shows what the last one's entry says: of register the old one.
+        last = {os.path.relpath(dep.fs_path, repo.root_dir): dep.stage for dep in repo.index.deps}
+        self._old = {path for path, stage in last.items() if getattr(stage, "name", None) not in stages}
         like = SerializableExp.from_repo(repo, rev="0" * 40)
         self._like: dict[str, Any] | None = None
         if not like.contains_error:
@@ -199,8 +203,10 @@ class ShowCache:
         known["timestamp"] = datetime.fromtimestamp(seconds).isoformat()  # local time, as DVC has it
         known["params"] = {**known["params"], self._params: {"data": content}}
         known["metrics"] = {path: {"data": metrics.get(path, of.get("data"))} for path, of in known["metrics"].items()}
-        for kind in ("deps", "outs"):
-            known[kind] = {path: {**of, **_shown(hashes.get(path))} for path, of in known[kind].items()}
+        known["outs"] = {path: {**of, **_shown(hashes.get(path))} for path, of in known["outs"].items()}
+        known["deps"] = {
+            path: of if path in self._old else {**of, **_shown(hashes.get(path))} for path, of in known["deps"].items()
+        }
         path = self._folder / commit[:2] / commit[2:]
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
