@@ -270,7 +270,7 @@ def _notes(sweep: Sweep, options: Options) -> Iterator[str]:
     if changed := sweep.head.changed:
         named = ", ".join(changed[:4]) + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
         yield f"uncommitted changes are taken into the trials: {named}"
-    if sweep.head.executor == "cli" and options.executor is None:
+    if sweep.head.executor == "cli" and options.executor is None and sweep.head.dvc != DVC_VERSION:
         yield f"DVC is {sweep.head.dvc} and not {DVC_VERSION}: trials are run by `dvc exp run --temp`, one process each"
 
 
