@@ -176,7 +176,8 @@ class Driver:
             environment["TRIALTREE_CURVE_EVERY"] = str(_LOOK)
         log, env = self._log(trial), {**work.env, **environment}
         self._pool.run(
-            slot.number, Job(trial.number, work.stage, work.cmd, slot.tree.path, log, env, began=slot.computes)
+            slot.number,
+            Job(trial.number, work.stage, work.cmd, slot.tree.path, log, env, params=work.params, began=slot.computes),
         )
 
     def _finished(self, slot: Slot, finished: Finished) -> None:

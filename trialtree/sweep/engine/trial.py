@@ -5,6 +5,7 @@ sent whether that was done, or is to be asked for again: another tree has
 meanwhile made it, or the process was lost in which it ran.
 """
 
+import json
 import shlex
 import sys
 import time
@@ -45,6 +46,7 @@ class Work:
     module: bool  # whether a warm process can run it
     key: str  # equal for stages whose results will be equal; empty where that is not known
     env: Mapping[str, str]
+    params: str | None = None  # text and content of the tree's params.yaml as JSON, where JSON can say it
 
 
 @dataclass
@@ -93,6 +95,7 @@ class Making:
             "DVC_EXP_NAME": name,
             "DVC_EXP_BASELINE_REV": engine.snapshot.baseline,
         }
+        self._params = as_json(self._text, self._content)
         self._known: dict[str, Hash] = {**engine.pipeline.sources, **engine.pipeline.code}
         self._changed: dict[str, Entry] = {}
         self._loose = False  # whether a command of the user's runs or ran, which may have changed any file
@@ -141,7 +144,8 @@ class Making:
             with self._made.timed("place"):
                 self._place(stage)
             self._loose |= not stage.is_module or metrics.has_script(stage.name, self._content)
-            reply = yield Work(stage.name, stage.cmd, stage.is_module, key, {**self._env, "DVC_STAGE": stage.name})
+            env = {**self._env, "DVC_STAGE": stage.name}
+            reply = yield Work(stage.name, stage.cmd, stage.is_module, key, env, self._params)
             if reply == "stopped":
                 raise _StoppedError
             if reply == "again":
@@ -302,6 +306,15 @@ class Making:
         self._made.metrics = metrics.flat(metrics.parsed(path, files[path]) for path in files)
         self._made.model_bytes = metrics.size(found, locks.MODEL)
         self._commit({**files, _PARAMS: self._text.encode(), _LOCK: lock}, self._of.cache.name_of(lock))
+
+
+def as_json(text: str, content: Mapping[str, Any]) -> str | None:
+    """Return a params.yaml and what it says as JSON; None where JSON would say something else: dates, other keys."""
+    try:
+        made = json.dumps([text, content])
+    except TypeError:
+        return None
+    return made if json.loads(made) == [text, content] else None
 
 
 def _same(stage: Stage, new: Entry) -> bool:

@@ -39,6 +39,7 @@ class Job:
     log: Path  # to which all that it prints is added, absolute
     environment: Mapping[str, str] = field(default_factory=dict)  # added to the pool's own
     code: str | None = None  # digest of the tree's stages/; where it is another one, its modules are imported anew
+    params: str | None = None  # text of its params.yaml and what it says, as JSON: the stage need not parse it
     began: float | None = None  # of its trial, by time.monotonic(), for the time limit; None: now
 
     @property
@@ -125,4 +126,5 @@ def message(job: Job, commands: list[list[str]]) -> dict[str, Any]:
         "log": str(job.log),
         "environment": dict(job.environment),
         "code": job.code,
+        "params": job.params,
     }

@@ -43,6 +43,12 @@ class Stages:
         importlib.invalidate_caches()
         self._blocks.clear()
 
+    def know(self, text: str, content: Any) -> None:
+        """Have what a params.yaml says known to the stages, as far as their code can take it."""
+        remember = getattr(importlib.import_module(f"{PACKAGE}.params"), "remember", None)
+        if remember is not None:
+            remember(text, content)
+
     def run(self, name: str) -> None:
         """Run a module as `python -m` does: what stands under its `if __name__ == "__main__"`."""
         if "." in name:  # of this program

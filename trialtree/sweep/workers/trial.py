@@ -1,6 +1,7 @@
 """One job in a process that runs many: what it finds and leaves is as in a process of its own."""
 
 import contextvars
+import json
 import os
 import random
 import signal
@@ -43,6 +44,8 @@ def _module(job: Mapping[str, Any], stages: Stages) -> int:
     try:
         stages.enter(job["tree"], job["code"])
         sys.path[0] = job["tree"]
+        if job["params"] is not None:
+            stages.know(*json.loads(job["params"]))
         stages.run(job["module"])
         status = 0
     except SystemExit as left:
