@@ -91,6 +91,25 @@ def test_a_fixed_order_lasts_over_kills(tmp_path: Path) -> None:
     assert wrong == []
 
 
+def test_a_fixed_order_lasts_over_machines_of_other_cores(tiny_once: Repo, tmp_path: Path) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("there is one core")
+    one = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
+    left_alone, disturbed = (tinysweeps.copied(tiny_once, tmp_path / name) for name in "ab")
+    for repo in (left_alone, disturbed):
+        wait(repo, limits={"trials": 12}, order="fixed", sampling={"sampler": "bayesian", "startup": 2})
+    process = begun(disturbed, before=one)
+    until(lambda: len(printed(disturbed, "x is")) == 1)
+    process.kill()
+    process.communicate()
+    go(disturbed)
+    sweep(disturbed, "--resume")
+    go(left_alone)
+    left_alone.run(*one, "trialtree", "sweep", "--no-mlflow")
+    found = [[trial[X] for trial in values(last(repo))] for repo in (left_alone, disturbed)]
+    assert (found[0], len(found[0])) == (found[1], 12)
+
+
 def test_a_trial_saved_right_before_the_driver_was_killed_is_there_once(tiny: Repo) -> None:
     code = tiny.path / "stages/evaluate.py"
     code.write_text(code.read_text(encoding="utf-8").replace('"test": {', '"script": {"x": time.time()}, "test": {'))

@@ -1,7 +1,7 @@
 """Ctrl-C while a sweep runs: once to finish what runs, twice to stop."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,14 +42,30 @@ class Interruptions:
         def count(number: int, _frame: Any) -> None:
             self._count += 1 if number == signal.SIGINT else 2
 
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        kept = [number for number, handler in before.items() if handler in (signal.SIG_IGN, None)]
-        try:
-            for number in _SIGNALS:
-                if number not in kept:
-                    signal.signal(number, count)
+        with _handled(_SIGNALS, count):
             yield
-        finally:
-            for number, handler in before.items():
-                if number not in kept:
-                    signal.signal(number, handler)
+
+
+@contextmanager
+def as_ctrl_c() -> Iterator[None]:
+    """Take an order to end for a Ctrl-C, in the block: what was begun is cleaned up."""
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    with _handled(_SIGNALS[1:], interrupt):
+        yield
+
+
+@contextmanager
+def _handled(numbers: Sequence[signal.Signals], how: Callable[[int, Any], None]) -> Iterator[None]:
+    """Handle signals, but for those that are ignored."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    taken = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+    try:
+        for number in taken:
+            signal.signal(number, how)
+        yield
+    finally:
+        for number, old in taken.items():
+            signal.signal(number, old)

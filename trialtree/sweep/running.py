@@ -19,7 +19,7 @@ from typing import Literal
 from stages import params
 from stages.logs import ORDER
 from stages.recipes import size_in_bytes
-from trialtree.sweep import bycli, journal, limits, profiling, screen, section, space, telling, watched
+from trialtree.sweep import bycli, interruptions, journal, limits, profiling, screen, section, space, telling, watched
 from trialtree.sweep.driver import Driver
 from trialtree.sweep.engine import DVC_VERSION, snapshot, trees
 from trialtree.sweep.engine.snapshot import Snapshot
@@ -62,6 +62,12 @@ def new(options: Options) -> int:
     """
     content = params.load()
     settled = section.read(content)
+    if settled.order == "fixed" and settled.limits.concurrent is None:
+        # The trials depend on it, and a machine with other cores may go on.
+        given = content[section.NAME]
+        asked = {**given.get("limits", {}), "concurrent": len(shares.processors())}
+        content = {**content, section.NAME: {**given, "limits": asked}}
+        settled = section.read(content)
     of = snapshot.take()
     experiment = wishes.experiment(content)
     folder = named(experiment)
@@ -157,6 +163,7 @@ class _Running:
         _forget(self.folder)
         publishing = Publishing(self.folder) if self.options.publish else None
         with ExitStack() as stack:
+            stack.enter_context(interruptions.as_ctrl_c())
             # Its imports take longest: they begin first.
             pool = stack.enter_context(Pool(self._setup()))
             runner, places, notes = stack.enter_context(self._makers())
