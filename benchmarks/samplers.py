@@ -3,7 +3,7 @@
     python -m benchmarks.samplers [--seeds 10] [--processes 2]
 
 Everything runs through the sweep's own sampler layer; a trial is looked up
-instead of trained. Prints two tables for docs/sweeps.md.
+instead of trained. Prints two tables for docs/searching.md.
 """
 
 import argparse

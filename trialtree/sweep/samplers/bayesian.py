@@ -26,7 +26,7 @@ class Bayesian(Modelled):
     def __init__(self, space: Space, section: SweepParams, known: Iterable[str] = ()) -> None:
         self.options: Sampling = section.sampler
         goals = [objective.goal for objective in section.objectives]
-        # Better and quicker, measured in docs/sweeps.md; for several objectives Optuna itself draws one by one.
+        # Better and quicker, measured in docs/searching.md; for several objectives Optuna itself draws one by one.
         self.jointly = len(goals) == 1 if self.options.multivariate == "auto" else self.options.multivariate
         watched = watching.watch(section, space.base)
         self.curve_sign = -1 if watched and watched.goal != goals[0] else 1
