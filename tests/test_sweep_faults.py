@@ -32,8 +32,9 @@ from tests.tinysweeps import (
     states,
     sweep,
     trees,
+    values,
     wait,
-)  # fmt: skip
+)
 from trialtree.sweep import journal
 
 pytestmark = pytest.mark.slow
