@@ -19,8 +19,11 @@ _SOURCES = "data/source/"
 _OF_SCRIPT = "script."  # before the name of a metric that the training script logs
 
 
-def faults() -> list[str]:
-    """Return every fault of params.yaml and dvc.yaml, one line each; none when both are in order."""
+def faults(*, of_sweep: bool = False) -> list[str]:
+    """Return every fault of params.yaml and dvc.yaml, one line each; none when both are in order.
+
+    `of_sweep`: those of the sweep section too, which a trial does without.
+    """
     lines: list[str] = []
     try:
         content = params.load()
@@ -28,6 +31,8 @@ def faults() -> list[str]:
         lines += str(error).splitlines()
     else:
         lines += _params(content)
+        if of_sweep and not lines and "sweep" in content:
+            lines += _sweep(content)
     lines += _pipeline()
     return list(dict.fromkeys(lines))
 
@@ -53,8 +58,6 @@ def _params(content: dict[str, Any]) -> Iterator[str]:
         yield from _columns(read["fetch"], read["split"], content["fetch"])
     if "train" in read:
         yield from _estimator(read)
-    if "sweep" in content and len(read) == len(STAGES):
-        yield from _sweep(content)
 
 
 def _sweep(content: dict[str, Any]) -> Iterator[str]:
