@@ -15,6 +15,7 @@ from trialtree.tracking import git, wishes
 
 STAGES = ("fetch", "split", "train", "evaluate", "register")
 DVC_YAML = Path("dvc.yaml")
+OF = "TRIALTREE_CHECK"  # variable: `trial` leaves the sweep section out, which a trial does without
 _SOURCES = "data/source/"
 _OF_SCRIPT = "script."  # before the name of a metric that the training script logs
 
