@@ -40,8 +40,10 @@ lint: setup
 parity: setup  ## every figure of docs/parity.md, computed again
 	python benchmarks/parity.py --write docs/parity.md
 
-bench: setup  ## what the pipeline costs, against DVC's floor and a plain script
+bench: setup  ## what the pipeline and sweeps cost, against DVC's own ways and plain scripts, and what searches find
 	python benchmarks/repro.py
+	python benchmarks/sweep.py
+	python benchmarks/search.py
 
 walkthrough: setup  ## examples/walkthrough.md, run; DATA=cal_housing.data KEEP=FOLDER S3=s3://BUCKET/PREFIX ENDPOINT=https://…
 	@$(WALK)
