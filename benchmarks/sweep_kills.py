@@ -32,7 +32,8 @@ from trialtree.sweep import journal
 from trialtree.sweep.records import ENDED, Sweep
 
 KINDS = ("driver", "importer", "server", "publisher", "git")
-_STARTS = 1.5  # seconds in which a driver starts
+_STARTS = 1.2  # seconds in which a driver starts
+_PAUSE = "0.2"  # seconds that a trial takes at most, where it may be killed
 _PATIENCE = 300.0  # seconds for a trial to end
 
 
@@ -42,6 +43,7 @@ class Sweeper:
 
     repo: Repo
     publish: bool
+    pause: str
     id: str = ""
     said: list[str] = field(default_factory=list)
     process: "Popen[str] | None" = None
@@ -50,7 +52,7 @@ class Sweeper:
         """Begin the sweep, or resume it."""
         known = {folder.name for folder in tinysweeps.folders(self.repo)}
         options = ["--resume", self.id] if self.id else []
-        self.process = tinysweeps.begun(self.repo, *options, publish=self.publish)
+        self.process = tinysweeps.begun(self.repo, *options, publish=self.publish, TINY_PAUSE=self.pause)
         while not self.id and self.process.poll() is None:
             self.id = next((f.name for f in tinysweeps.folders(self.repo) if f.name not in known), "")
             time.sleep(0.01)
@@ -65,15 +67,23 @@ class Sweeper:
         """The sweep, as its journal has it."""
         return journal.read(self.folder)
 
-    def wait(self, ended: int) -> bool:
-        """Wait until so many trials have ended, and say whether the driver still runs."""
-        assert self.process is not None
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return len(self.sweep.of(*ENDED)) if self.id else 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the sweep is at its end."""
+        return bool(self.id and self.sweep.finished)
+
+    def wait(self, ended: int) -> None:
+        """Wait until so many trials have ended, or the driver has left."""
         until = time.monotonic() + _PATIENCE
-        while self.process.poll() is None and len(self.sweep.of(*ENDED)) < ended:
+        while self.process is not None and self.process.poll() is None and self.ended < ended:
             if time.monotonic() > until:
                 raise RuntimeError(f"{self.id} stands still: {tinysweeps.states(self.sweep)}")
             time.sleep(0.005)
-        return self.process.poll() is None
 
     def victims(self) -> dict[str, list[psutil.Process]]:
         """Return the processes of the sweep, by kind."""
@@ -91,15 +101,17 @@ class Sweeper:
         """Wait for the driver, and keep what it said."""
         assert self.process is not None
         self.said.append(self.process.communicate()[0])
+        self.process = None
 
     def finish(self) -> None:
         """Let the sweep come to its end, resumed where it was left."""
+        if self.over and self.process is None:
+            return
         for _ in range(3):
             if self.process is None:
                 self.go_on()
             self.collect()
-            self.process = None
-            if self.id and self.sweep.finished:
+            if self.over:
                 return
         raise RuntimeError(f"{self.id} does not come to its end:\n{self.said[-1]}")
 
@@ -119,18 +131,17 @@ def kills(sweepers: list[Sweeper], trials: int, times: int, seed: int) -> Iterat
     for number in range(times):
         one = sweepers[number % len(sweepers)]
         for other in sweepers:
-            if other.process is None:
+            if other.process is None and not other.over:
                 other.go_on()
         if draw.random() < 0.25:
             time.sleep(draw.random() * _STARTS)
-        elif not one.wait(int(trials * (number + draw.random()) / times)):
-            one.collect()
-            one.process = None
-            if one.id and one.sweep.finished:
-                continue
-            one.go_on()
-        time.sleep(draw.random() * 0.05)
-        yield _kill(one, draw), len(one.sweep.of(*ENDED)) if one.id else 0
+        else:
+            one.wait(max(one.ended + 1, int(trials * (number + draw.random()) / times)))
+            time.sleep(draw.random() * 0.05)
+        if one.process is not None and one.process.poll() is not None:
+            one.collect()  # by itself: it is over, or what was killed before was too much for it
+        if not one.over and one.process is not None:
+            yield _kill(one, draw), one.ended
     for one in sweepers:
         one.finish()
 
@@ -138,14 +149,11 @@ def kills(sweepers: list[Sweeper], trials: int, times: int, seed: int) -> Iterat
 def _kill(one: Sweeper, draw: random.Random) -> str:
     """Kill a process of a sweep, and return its kind; another driver is begun when it is needed."""
     there = {kind: found for kind, found in one.victims().items() if found}
-    if not there:
-        return "none"
     kind = draw.choice([*there])
     with suppress(psutil.Error):
         draw.choice(there[kind]).kill()
     if kind == "driver":
         one.collect()
-        one.process = None
     return kind
 
 
@@ -176,7 +184,8 @@ def run(folder: Path, asked: argparse.Namespace | Any) -> tuple[list[tuple[str, 
     tinysweeps.sweep(other)
     undisturbed = tinysweeps.last(other)
     trees = tinysweeps.trees(other, undisturbed)
-    sweepers = [Sweeper(repo, asked.publish) for _ in range(asked.sweeps)]
+    pause = _PAUSE if asked.times else "0"
+    sweepers = [Sweeper(repo, asked.publish, pause) for _ in range(asked.sweeps)]
     done = list(kills(sweepers, asked.trials, asked.times, asked.seed))
     return done, wrong(repo, sweepers, undisturbed, trees)
 
@@ -195,7 +204,7 @@ def main() -> None:
         done, found = run(Path(folder), asked)
     by_kind = Counter(kind for kind, _ in done)
     said = ", ".join(f"{count} {kind}" for kind, count in by_kind.most_common())
-    print(f"{asked.sweeps} x {asked.trials} trials, {asked.concurrent} at once; killed: {said}")
+    print(f"{asked.sweeps} x {asked.trials} trials, {asked.concurrent} at once; {len(done)} killed: {said}")
     print(f"trials that had ended: {' '.join(str(ended) for _, ended in done)}")
     print(f"{time.perf_counter() - begun:.0f} s; wrong: {len(found)}")
     print(*found, sep="\n")

@@ -127,6 +127,20 @@ def test_a_trial_saved_right_before_the_driver_was_killed_is_there_once(tiny: Re
     assert [name for name in after if after[name] != before[name]] == [f"{last(tiny).head.id}-0002"]
 
 
+def test_a_lock_that_a_killed_driver_left_beside_an_experiment_is_taken_away(tiny: Repo) -> None:
+    ask_for(tiny, limits={"trials": 2, "concurrent": 1})
+    sweep(tiny)
+    ref = tiny.git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{last(tiny).head.id}-0001")
+    tiny.git("update-ref", "-d", ref)
+    lock = tiny.path / f".git/{ref}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    path = tinysweeps.folders(tiny)[-1] / journal.FILE
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
+    sweep(tiny, "--resume")
+    assert (states(last(tiny)), left(tiny)) == ({"done": 2}, [])
+
+
 def test_a_sweep_under_nohup_outlives_its_terminal(tiny: Repo) -> None:
     wait(tiny, limits={"trials": 2, "concurrent": 2})
     process = begun(tiny, before=["nohup"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -94,16 +95,38 @@ class Saver:
 
         base = self._snapshot.baseline
         ref = f"refs/exps/{base[:2]}/{base[2:]}/{name}"
+        made = self._git[commit]
+        own = _trailers(made.message)  # a name that no other process makes
         try:
-            _tried(lambda: self._git.references.create(ref, commit))
+            self._create(ref, commit, unlock=bool(own))
         except pygit2.AlreadyExistsError:
-            there, made = self._git.references[ref].peel(), self._git[commit]
+            there = self._git.references[ref].peel()
             if there.tree_id == made.tree_id:
                 return str(there.id)
-            if _trailers(there.message) != _trailers(made.message) or not _trailers(made.message):
+            if not own or _trailers(there.message) != own:
                 raise SweepError(f"the experiment {name} is there; `dvc exp remove {name}` removes it") from None
             self._git.references[ref].set_target(commit)  # the same trial, of a driver that was killed right then
         return commit
+
+    def _create(self, ref: str, commit: str, *, unlock: bool) -> None:
+        """Make a reference; with `unlock` also where a lock stands in its place that a killed driver has left.
+
+        Raises:
+            pygit2.AlreadyExistsError: it is there.
+            pygit2.GitError, OSError: it cannot be made.
+        """
+        import pygit2
+
+        try:
+            _tried(lambda: self._git.references.create(ref, commit))
+        except pygit2.AlreadyExistsError:
+            raise
+        except (pygit2.GitError, OSError) as error:
+            lock = re.search(rf"'(/.*{re.escape(ref)}\.lock)'", str(error))
+            if not unlock or lock is None:
+                raise
+            Path(lock[1]).unlink(missing_ok=True)
+            self._git.references.create(ref, commit)
 
     def experiment(self, name: str) -> str | None:
         """Return the commit of an experiment of the baseline, if there is one."""
