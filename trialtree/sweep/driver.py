@@ -5,7 +5,6 @@ is in the journal before anything is built on it, so that a driver that is
 killed loses no trial that had ended.
 """
 
-import signal
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -192,8 +191,7 @@ class Driver:
             self._pruned(slot, trial, work)
         elif finished.end == "done":
             self._go_on(slot, trial, "done")
-        elif _lost(finished) and not slot.again:
-            slot.again = True
+        elif slot.lost(finished):
             self._go_on(slot, trial, "again")
         else:
             self._failed(slot, trial, str(finished.reason), stage=work.stage, status=finished.status)
@@ -275,8 +273,3 @@ class Driver:
         self._ledger.end(trial, slot.parts, **how)
         slot.leave()
         self._pool.rest(slot.number)
-
-
-def _lost(finished: Finished) -> bool:
-    """Say whether work ended by no fault of its own, as far as anybody knows: the system or a person killed it."""
-    return finished.end == "lost" or (finished.end == "crashed" and finished.status == -signal.SIGKILL)

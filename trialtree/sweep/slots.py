@@ -1,5 +1,6 @@
 """A place for one trial at a time: its tree, and how far the trial in it is."""
 
+import signal
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -9,6 +10,9 @@ from trialtree.sweep import screen
 from trialtree.sweep.engine.trial import Made, Reply, Tree, Work
 from trialtree.sweep.records import Decision, Trial
 from trialtree.sweep.stopping.tail import Tail
+from trialtree.sweep.workers.jobs import Finished
+
+_LOSSES = {"crashed": 1, "lost": 3}  # after which work is run again
 
 
 @dataclass
@@ -25,13 +29,13 @@ class Slot:
     computes: float | None = None  # time.monotonic() since when, without the wait for what imports
     tail: Tail | None = None  # of the curve that is watched
     decision: Decision | None = None  # to stop it
-    again: bool = False  # whether its work was lost once by no fault of its own
+    losses: list[str] = field(default_factory=list)  # how its work ended by no fault of its own
     parts: dict[str, float] = field(default_factory=dict)  # seconds
 
     def give(self, trial: Trial, steps: Generator[Work, Reply, Made]) -> None:
         """Begin a trial."""
         self.trial, self.steps, self.began = trial, steps, time.monotonic()
-        self.work, self.tail, self.decision, self.again, self.parts = None, None, None, False, {}
+        self.work, self.tail, self.decision, self.losses, self.parts = None, None, None, [], {}
         self.computes = None
 
     def go_on(self, reply: Reply | None) -> Work:
@@ -50,6 +54,17 @@ class Slot:
         if self.computes is None:
             self.computes = time.monotonic() - seconds
         self.work = self.tail = None
+
+    def lost(self, finished: Finished) -> bool:
+        """Say whether work ended by no fault of its own, as far as anybody knows, and is to be run again.
+
+        A stage that the system or a person has killed is given one more try: it may take all memory there is.
+        """
+        killed = finished.end == "crashed" and finished.status == -signal.SIGKILL
+        if not killed and finished.end != "lost":
+            return False
+        self.losses.append(finished.end)
+        return self.losses.count(finished.end) <= _LOSSES[finished.end]
 
     @property
     def seconds(self) -> float:
