@@ -169,7 +169,9 @@ def wrong(repo: Repo, sweepers: list[Sweeper], undisturbed: Sweep, trees: list[s
             found.append(f"{one.id}: other points")
         if tinysweeps.trees(repo, of) != trees:
             found.append(f"{one.id}: other trees")
-        found += [f"{one.id}: {line}" for said in one.said for line in said.splitlines() if "Traceback" in line]
+        found += [
+            f"{one.id}: {line}" for said in one.said for line in said.splitlines() if line.startswith("Traceback")
+        ]
     found += repo.run("git", "fsck", "--no-dangling", "--no-progress", check=False).stderr.splitlines()
     return found
 
