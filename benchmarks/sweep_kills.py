@@ -128,10 +128,11 @@ def _kind(process: psutil.Process, driver: psutil.Process) -> str:
 def kills(sweepers: list[Sweeper], trials: int, times: int, seed: int) -> Iterator[tuple[str, int]]:
     """Kill so many processes, and yield of each its kind and how many trials had ended; then let all come to an end."""
     draw = random.Random(seed)
-    for number in range(times):
-        one = sweepers[number % len(sweepers)]
-        for other in sweepers:
-            if other.process is None and not other.over:
+    number = 0
+    while number < times and (going := [one for one in sweepers if not one.over]):
+        one = going[number % len(going)]
+        for other in going:
+            if other.process is None:
                 other.go_on()
         if draw.random() < 0.25:
             time.sleep(draw.random() * _STARTS)
@@ -140,7 +141,8 @@ def kills(sweepers: list[Sweeper], trials: int, times: int, seed: int) -> Iterat
             time.sleep(draw.random() * 0.05)
         if one.process is not None and one.process.poll() is not None:
             one.collect()  # by itself: it is over, or what was killed before was too much for it
-        if not one.over and one.process is not None:
+        elif not one.over:
+            number += 1
             yield _kill(one, draw), one.ended
     for one in sweepers:
         one.finish()
@@ -169,9 +171,8 @@ def wrong(repo: Repo, sweepers: list[Sweeper], undisturbed: Sweep, trees: list[s
             found.append(f"{one.id}: other points")
         if tinysweeps.trees(repo, of) != trees:
             found.append(f"{one.id}: other trees")
-        found += [
-            f"{one.id}: {line}" for said in one.said for line in said.splitlines() if line.startswith("Traceback")
-        ]
+        lines = [line for said in one.said for line in said.splitlines()]
+        found += [f"{one.id}: {line}" for line in lines if line.startswith("Traceback")]
     found += repo.run("git", "fsck", "--no-dangling", "--no-progress", check=False).stderr.splitlines()
     return found
 

@@ -127,12 +127,14 @@ def test_a_trial_saved_right_before_the_driver_was_killed_is_there_once(tiny: Re
     assert [name for name in after if after[name] != before[name]] == [f"{last(tiny).head.id}-0002"]
 
 
-def test_a_lock_that_a_killed_driver_left_beside_an_experiment_is_taken_away(tiny: Repo) -> None:
+@pytest.mark.parametrize("made", [True, False], ids=["made", "not made"])
+def test_a_lock_that_a_killed_driver_left_beside_an_experiment_is_taken_away(made: bool, tiny: Repo) -> None:
     ask_for(tiny, limits={"trials": 2, "concurrent": 1})
     sweep(tiny)
     ref = tiny.git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{last(tiny).head.id}-0001")
-    tiny.git("update-ref", "-d", ref)
     lock = tiny.path / f".git/{ref}.lock"
+    if not made:
+        tiny.git("update-ref", "-d", ref)
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.touch()
     path = tinysweeps.folders(tiny)[-1] / journal.FILE

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -101,6 +100,8 @@ class Saver:
             self._create(ref, commit, unlock=bool(own))
         except pygit2.AlreadyExistsError:
             there = self._git.references[ref].peel()
+            if own and _trailers(there.message) == own:
+                self._unlock(ref)
             if there.tree_id == made.tree_id:
                 return str(there.id)
             if not own or _trailers(there.message) != own:
@@ -109,7 +110,7 @@ class Saver:
         return commit
 
     def _create(self, ref: str, commit: str, *, unlock: bool) -> None:
-        """Make a reference; with `unlock` also where a lock stands in its place that a killed driver has left.
+        """Make a reference; with `unlock` also where a killed driver has left its lock.
 
         Raises:
             pygit2.AlreadyExistsError: it is there.
@@ -121,12 +122,18 @@ class Saver:
             _tried(lambda: self._git.references.create(ref, commit))
         except pygit2.AlreadyExistsError:
             raise
-        except (pygit2.GitError, OSError) as error:
-            lock = re.search(rf"'(/.*{re.escape(ref)}\.lock)'", str(error))
-            if not unlock or lock is None:
+        except (pygit2.GitError, OSError):
+            if not unlock:
                 raise
-            Path(lock[1]).unlink(missing_ok=True)
+            self._unlock(ref)
             self._git.references.create(ref, commit)
+
+    def _unlock(self, ref: str) -> None:
+        """Remove the lock of a reference of a sweep's own, whose one driver is this."""
+        of = Path(self._git.path)
+        with suppress(FileNotFoundError):
+            of /= (of / "commondir").read_text(encoding="utf-8").strip()  # of a worktree
+        (of / f"{ref}.lock").unlink(missing_ok=True)
 
     def experiment(self, name: str) -> str | None:
         """Return the commit of an experiment of the baseline, if there is one."""
