@@ -5,9 +5,7 @@ is in the journal before anything is built on it, so that a driver that is
 killed loses no trial that had ended.
 """
 
-import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from stages import command
@@ -131,36 +129,9 @@ class Driver:
         except StopIteration as end:
             self._made(slot, trial, end.value)
         except Exception as error:
-            self._broke(slot, trial, error)
+            self._failed(slot, trial, self._ledger.fault(trial, error))
         else:
             self._give(slot, trial, work)
-
-    def _broke(self, slot: Slot, trial: Trial, error: Exception) -> None:
-        """Take a trial that could not be made: a fault of its own, or one of ours, which its log has whole.
-
-        Raises:
-            OSError: the disk has no room for the journal either.
-        """
-        if isinstance(error, UserError):
-            self._failed(slot, trial, str(error).partition("\n")[0])
-            return
-        probe = self._ledger.journal.folder / ".room"
-        try:
-            probe.write_bytes(b"\0" * 65536)
-        finally:
-            probe.unlink(missing_ok=True)
-        said = command.refused(error)
-        if said is None:
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            with self._log(trial).open("a", encoding="utf-8") as log:
-                log.write("".join(traceback.format_exception(error)))
-        self._failed(slot, trial, said)
-
-    def _log(self, trial: Trial) -> Path:
-        """Return the file of what a trial prints; its folder is there."""
-        log = self._ledger.journal.folder / str(trial.log)
-        log.parent.mkdir(exist_ok=True)
-        return log
 
     def _give(self, slot: Slot, trial: Trial, work: Work) -> None:
         """Have a trial's work run, unless another slot is at the same."""
@@ -173,7 +144,7 @@ class Driver:
         if self._watched is not None and (tail := self._watched.tail(slot.tree, work)):
             slot.tail = tail
             environment["TRIALTREE_CURVE_EVERY"] = str(_LOOK)
-        log, env = self._log(trial), {**work.env, **environment}
+        log, env = self._ledger.log(trial), {**work.env, **environment}
         self._pool.run(
             slot.number,
             Job(trial.number, work.stage, work.cmd, slot.tree.path, log, env, params=work.params, began=slot.computes),
@@ -232,7 +203,7 @@ class Driver:
             with self._ledger.timed("reference"):
                 trial.commit = self._of.runner.keep(str(trial.name), made)
         except Exception as error:
-            self._broke(slot, trial, error)
+            self._failed(slot, trial, self._ledger.fault(trial, error))
             return
         self._kept += 1
         if self._kept % _PACKED == 0:

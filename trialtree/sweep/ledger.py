@@ -1,12 +1,16 @@
 """What is known of a sweep that runs: in the journal first, then here, then told to the sampler and the limits."""
 
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from stages import command
+from stages.errors import UserError
 from trialtree.sweep.journal import Journal, apply
 from trialtree.sweep.limits import Limits
 from trialtree.sweep.records import Decision, Sweep, Trial
@@ -15,6 +19,7 @@ from trialtree.sweep.telling import Teller
 
 # Of a trial as it ended, beside what is said of how.
 _KEPT = ("seconds", "metrics", "commit", "model_bytes", "ran", "restored", "curve")
+_ROOM = 65536  # bytes that the journal should be able to grow by
 _CLEARED: Mapping[str, Any] = dict.fromkeys(("objective", "reason", "status", "stage", "decision"))
 
 
@@ -98,6 +103,31 @@ class Ledger:
         with self.timed("tell"):
             self._teller.tell(trial)
         self.limits.take(trial)
+
+    def log(self, trial: Trial) -> Path:
+        """Return the file of what a trial prints; its folder is there."""
+        log = self.journal.folder / str(trial.log)
+        log.parent.mkdir(exist_ok=True)
+        return log
+
+    def fault(self, trial: Trial, error: Exception) -> str:
+        """Return in a line why a trial could not be made; a fault of ours is whole in its log.
+
+        Raises:
+            OSError: the disk has no room for the journal either.
+        """
+        if isinstance(error, UserError):
+            return str(error).partition("\n")[0]
+        probe = self.journal.folder / ".room"
+        try:
+            probe.write_bytes(b"\0" * _ROOM)
+        finally:
+            probe.unlink(missing_ok=True)
+        if said := command.refused(error):
+            return said
+        with self.log(trial).open("a", encoding="utf-8") as log:
+            log.write("".join(traceback.format_exception(error)))
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
     def leave(self, reason: str | None) -> None:
         """Write down that the sweep is over and why, or with None that it was stopped."""
