@@ -215,7 +215,8 @@ class _Running:
             for path in paths[1:]:
                 engine.configure(path)
             inexact = engine.pipeline.inexact
-            snapshot.check_data({path: kept.md5 for path, kept in engine.pipeline.sources.items()})
+            if not self.sweep.trials:  # one that goes on has its data in the cache, whatever stands here by now
+                snapshot.check_data({path: kept.md5 for path, kept in engine.pipeline.sources.items()})
             notes = [f"DVC itself runs the stages of each trial: {inexact}"] if inexact else []
             yield engine, [Tree(path) for path in paths], notes
 
