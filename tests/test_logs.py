@@ -1,5 +1,6 @@
 """What stages print and how they end is kept, found again from any trial, and followed while it runs."""
 
+import copy
 import json
 import os
 import pty
@@ -66,7 +67,7 @@ def test_a_trial_tells_which_stages_it_ran_and_whose_result_it_took(ran: Repo) -
 
 def test_of_a_lock_the_executions_are_told_that_made_its_entries(ran: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ran.path)
-    lock = locks.read_lock((ran.path / "dvc.lock").read_bytes())
+    lock = copy.deepcopy(locks.read_lock((ran.path / "dvc.lock").read_bytes()))  # its pieces are shared
     found = executions(lock)
     assert [(e.stage, e.status, e.cached, e.state) for e in found.values()] == [
         (stage, 0, False, "ended") for stage in locks.STAGES
