@@ -1,7 +1,10 @@
 """`trialtree check`: all that is wrong with params.yaml and dvc.yaml, at once, without running anything."""
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -168,3 +171,10 @@ def test_a_table_that_is_to_be_pulled_is_no_fault(repo: Repo) -> None:
     (repo.path / "data/source/t.csv.dvc").write_text("outs:\n- path: t.csv\n", encoding="utf-8")
     repo.params({"fetch.source": "data/source/t.csv"})
     assert [line for line in check(repo) if "fetch.source" in line] == []
+
+
+def test_a_terminal_that_knows_few_letters_costs_no_traceback() -> None:
+    code = "from trialtree import repository; repository.run(lambda: print('größe'))"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout == "gr??e\n"

@@ -29,6 +29,7 @@ from tests.tinysweeps import (
     last,
     left,
     printed,
+    read_until,
     states,
     sweep,
     trees,
@@ -350,6 +351,20 @@ def test_two_sweeps_publish_into_a_store_that_is_not_there_yet(ran: Repo) -> Non
     said = [process.communicate()[0].splitlines()[-1] for process in both]
     assert said == [f"in MLflow at sqlite:///{ran.path}/mlflow.db: 12 trials; `trialtree ui`"] * 2
     assert left(ran) == []
+
+
+def test_a_store_that_is_away_is_told_while_the_sweep_runs(tiny: Repo, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    ask_for(tiny, space={**UNIFORM, "train.hyperparameters.wait": {"fixed": str(gate)}})
+    process = begun(tiny, publish=True, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    read_until(process, (
+        "MLflow at http://127.0.0.1:9: cannot be reached (ConnectionError); the trials are kept, and "
+        "`trialtree track --all` publishes them"
+    ))  # fmt: skip
+    gate.touch()
+    said = process.communicate()[0]
+    assert (process.returncode, states(last(tiny))) == (0, {"done": 6})
+    assert "cannot be reached" not in said
 
 
 # Pipelines of all kinds.

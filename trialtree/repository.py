@@ -1,5 +1,6 @@
 """The repository that a command is run in: its top folder, and its own `stages` package."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -20,7 +21,12 @@ def enter() -> Path:
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call `main` as a stage's main is called: one line for what a person can mend, a traceback for the rest."""
+    """Call `main` as a stage's main is called: one line for what a person can mend, a traceback for the rest.
+
+    A letter that the terminal does not know is printed as a question mark.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         main()
     except Exception as error:

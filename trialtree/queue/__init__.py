@@ -11,7 +11,6 @@
     draining.py   the loop
     place.py      where an entry is while it runs
     ledger.py     what becomes of entries
-    stopping.py   Ctrl-C
     telling.py    what a person or a script sees of it
     running.py    all of it
 

@@ -19,8 +19,8 @@ from trialtree.queue.groups import Groups
 from trialtree.queue.ledger import Ledger
 from trialtree.queue.messages import Message
 from trialtree.queue.place import Place
-from trialtree.queue.stopping import Interruptions
 from trialtree.sweep.engine.trial import BY_DVC, Made, Reply, Work
+from trialtree.sweep.interruptions import Interruptions
 from trialtree.sweep.workers.jobs import Finished, Job
 from trialtree.sweep.workers.pool import Pool
 
@@ -51,9 +51,9 @@ class Drain:
         self._known = dict.fromkeys(message.file for message in waiting)
         self._keys: set[str] = set()  # of the work that runs
         self._count = 0  # experiments that were made
-        self.stops = Interruptions(lambda: parts.ledger.teller.note(
+        self.stops = Interruptions(
             "stopping: what runs is finished, the rest stays queued; Ctrl-C again stops that too"
-        ))  # fmt: skip
+        )
 
     def run(self) -> None:
         """Run entries until none is left, or somebody stops it.
@@ -62,7 +62,7 @@ class Drain:
             UserError: it cannot go on; what has not ended is queued again.
         """
         try:
-            with self.stops:
+            with self.stops.counted():
                 self._loop()
         finally:
             for place in self._places:
@@ -74,12 +74,14 @@ class Drain:
     def _loop(self) -> None:
         while True:
             self._fill()
-            if self.stops.count > 1 or not any(place.message for place in self._places):
+            if self.stops.stop or not any(place.message for place in self._places):
                 return
             for finished in self._of.pool.poll(_WAIT):
                 self._finished(self._places[finished.slot], finished)
             for place in self._places:
                 self._end_if_killed(place)
+            for line in self.stops.news():
+                self._ledger.teller.note(line)
             self._ledger.drop()
 
     def _fill(self) -> None:
@@ -88,7 +90,7 @@ class Drain:
         self._known |= dict.fromkeys(message.file for message in new)
         self._waiting += new
         for place in self._places:
-            while place.message is None and self._waiting and not self.stops.count:
+            while place.message is None and self._waiting and not self.stops.some:
                 self._begin(place, self._waiting.popleft())
 
     def _begin(self, place: Place, message: Message) -> None:

@@ -68,7 +68,7 @@ def _drained(jobs: int | None, prefix: str, ledger: Ledger, waiting: deque[Messa
         pool = stack.enter_context(Pool(setup))  # its imports take longest: they begin first
         drain = Drain(Parts(root, prefix, repository, ledger, groups, pool, _by_dvc(root)), waiting)
         drain.run()
-    return drain.stops.count > 0
+    return drain.stops.some
 
 
 def _first(repository: Any, waiting: deque[Message], prefix: str, groups: Groups) -> tuple[Entry, Path] | None:

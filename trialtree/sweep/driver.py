@@ -71,8 +71,8 @@ class Driver:
             if said := self._ledger.limits.timed_out():
                 self._cut(said)
                 return said
-            if said := self._interruptions.news():
-                self._of.screen.note(said)
+            for line in (*self._of.news(), *self._interruptions.news()):
+                self._of.screen.note(line)
             with self._ledger.timed("screen"):
                 self._of.screen.update(self._ledger.sweep, slots.shown(self._slots))
 

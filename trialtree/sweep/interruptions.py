@@ -1,4 +1,4 @@
-"""Ctrl-C while a sweep runs: once to finish what runs, twice to stop."""
+"""Ctrl-C while a sweep or the queue runs: once to finish what runs, twice to stop."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interruptions:
     """What somebody has asked for by signals."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: str = "stopping: what runs is finished; Ctrl-C again stops that too") -> None:
+        self._text = told
         self._count = 0
         self._told = False
 
@@ -25,18 +26,18 @@ class Interruptions:
         """Whether nothing is to go on."""
         return self._count > 1
 
-    def news(self) -> str | None:
+    def news(self) -> list[str]:
         """Return what a person should know, once; not from within the signal, which may come amid a print."""
         if self._told or self._count != 1:
-            return None
+            return []
         self._told = True
-        return "stopping: what runs is finished; Ctrl-C again stops that too"
+        return [self._text]
 
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Count the Ctrl-C of the block, and take an order to end for two.
 
-        What is ignored stays so: a sweep under `nohup` outlives its terminal.
+        What is ignored stays so: what runs under `nohup` outlives its terminal.
         """
 
         def count(number: int, _frame: Any) -> None:

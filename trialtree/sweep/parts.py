@@ -1,6 +1,6 @@
 """What a driver drives."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,3 +44,4 @@ class Parts:
     watched: Watched | None
     trees: list[Tree]
     ready: Callable[[], object]  # called once all is imported
+    news: Callable[[], Iterable[str]]  # lines for a person, from what runs beside the driver; never waits

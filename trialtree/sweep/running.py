@@ -9,7 +9,7 @@ Writes  DVC experiments, their results in DVC's cache, the journal, MLflow runs
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -183,7 +183,7 @@ class _Running:
         watching = watched.make(self.section, self.sweep.head.params, self.sweep)
         teller = telling.Teller(self.section, self.sweep.head.params, self.sweep, self.concurrent)
         ledger = Ledger(log, self.sweep, self.section, teller)
-        ready: Callable[[], object] = publishing.start if publishing else _nothing
+        ready, news = (publishing.start, publishing.news) if publishing else (_nothing, tuple[str, ...])
         shown = screen.make(self.options.kind, self.sweep, self.section, self.total, self.concurrent)
         reason: str | None = None
         try:
@@ -192,7 +192,7 @@ class _Running:
                 shown.note(note)
             if watching and self.by_cli:
                 shown.note("no trial is stopped early: DVC runs each in a folder of its own")
-            Driver(Parts(ledger, self.section, runner, pool, shown, watching, places, ready)).run()
+            Driver(Parts(ledger, self.section, runner, pool, shown, watching, places, ready, news)).run()
         finally:
             reason = self.sweep.finished or self.sweep.interrupted
             shown.close(reason)
