@@ -397,6 +397,7 @@ def test_a_repository_without_a_trial_says_how_to_make_one(repo: Repo) -> None:
     assert (done.stdout, done.stderr) == ("", "no trial yet: `trialtree run` makes one\n")
 
 
+@pytest.mark.slow
 def test_stages_that_did_not_run_are_another_trials_and_neither_pushed_nor_published(
     ran: Repo, s3: S3, tmp_path: Path
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_column_that_a_file_has_not_is_said(repo: Repo) -> None:
     assert check(repo) == []
 
 
+@pytest.mark.slow
 def test_a_large_or_distant_table_is_known_from_the_last_run(repo: Repo) -> None:
     path = repo.path.parent / "t.csv"
     path.write_text("a,b,label\n" + "1,2,x\n" * 1_000_000, encoding="utf-8")

@@ -118,6 +118,7 @@ def test_every_name_of_a_trial_leads_to_the_same(ran: Repo) -> None:
     assert {lineage(ran, name) for name in versions} == {lineage(ran, "iris@champion")}
 
 
+@pytest.mark.slow
 def test_data_lead_to_all_their_trials_on_branches_and_experiments_and_to_their_models(ran: Repo) -> None:
     one = trial_on_branch(ran, "one", 0.5)
     ran.git("checkout", "-q", "main")

@@ -206,6 +206,7 @@ def test_a_server_that_is_away_costs_one_line(slow: Callable[..., Repo]) -> None
         assert (said(train), train.returncode) == (not_shown(line), 0)
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_costs_one_line_and_keeps_nobody_waiting(slow: Callable[..., Repo]) -> None:
     repo = slow(iterations=1200)
     with ExitStack() as stack:

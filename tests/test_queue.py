@@ -104,6 +104,7 @@ def filled(repo: Repo) -> None:
     queue(repo, "-f", "x=0.4", "-n", "forced", "train")
 
 
+@pytest.mark.slow
 def test_all_is_as_dvcs_own_worker_leaves_it(tiny: Repo, tmp_path: Path) -> None:
     other = tinysweeps.copied(tiny, tmp_path / "other")
     for repo in (tiny, other):
@@ -230,6 +231,7 @@ def test_an_experiment_of_the_name_is_never_replaced(tiny: Repo) -> None:
     assert "x: 0.1" in tiny.git("show", f"{made(tiny)['e'].split()[0]}:params.yaml")
 
 
+@pytest.mark.slow
 def test_what_the_engine_cannot_do_is_done_by_dvc(tiny: Repo) -> None:
     (tiny.path / ".git/info/exclude").write_text("extra.txt\n", encoding="utf-8")
     (tiny.path / "extra.txt").write_text("extra\n", encoding="utf-8")
@@ -272,6 +274,7 @@ def test_an_empty_queue_says_how_it_is_filled(tiny: Repo) -> None:
     assert run(tiny) == ["nothing is queued; `dvc exp run --queue` and `trialtree sweep --queue` queue experiments"]
 
 
+@pytest.mark.slow
 def test_a_whole_pipeline_is_published_by_its_own_register(ran: Repo) -> None:
     queue(ran, "C=0.7", "-n", "queued")
     assert run(ran)[:2] == ["queued: done", "1 experiment"]

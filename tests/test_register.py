@@ -512,6 +512,7 @@ def test_the_signature_leaves_room_for_gaps() -> None:
     assert [c.type.name for c in found.outputs] == ["long"]
 
 
+@pytest.mark.slow
 def test_a_trial_of_a_branch_becomes_the_challenger_once_main_has_it(ran: Repo) -> None:
     ran.run("trialtree", "start", "soft", "-S", "train.hyperparameters.C=0.5")
     assert "aliases stay as they are: this is branch soft" in ran.run("trialtree", "run").stdout

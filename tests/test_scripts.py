@@ -304,6 +304,7 @@ def test_a_script_that_fails_fails_the_stage_with_its_status_its_last_line_and_i
     assert files(split.path / "models") == []
 
 
+@pytest.mark.slow
 def test_a_model_that_mlflow_saved_in_the_folder_does_not_stop_the_next_run(split: Repo) -> None:
     source = (
         "import sys, mlflow.sklearn\nfrom sklearn.dummy import DummyClassifier\n"

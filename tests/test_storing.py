@@ -160,6 +160,7 @@ def test_preprocessing_comes_back_whole(tmp_path: Path) -> None:
     assert np.array_equal(back.transform(values), transformer.transform(values), equal_nan=True)
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     folders = []
     for seed, padding in (("1", "x"), ("2", "y" * 1000)):

@@ -71,6 +71,7 @@ def test_params_are_written_as_dvc_writes_them(tmp_path: Path, values: dict[str,
         assert content == YAML(typ="safe", pure=True).load(text)
 
 
+@pytest.mark.slow
 def test_thousands_of_values_are_written_as_dvc_writes_them(tmp_path: Path) -> None:
     draw = random.Random(0)
     file = paramsfile.ParamsFile(PARAMS)

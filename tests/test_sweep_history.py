@@ -167,6 +167,7 @@ def test_long_and_equal_names_stay_apart() -> None:
     assert choices == (cut, f"{cut} (2)", f"{cut} (3)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goals", [1, 2])
 def test_the_pictures_of_a_sweep_are_drawn_without_a_word(
     goals: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -130,6 +130,7 @@ OTHERS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_trials_of_one_server_are_byte_for_byte_those_of_processes_of_their_own(
     ran: Repo, pooled: Callable[..., Pooled]
 ) -> None:

@@ -166,6 +166,7 @@ def test_a_tag_that_moves_is_updated_and_never_doubled(ran: Repo) -> None:
     assert [name for name, run in after.items() if run["tags"].get("git.tags") == "best"] == ["exp-00000"]
 
 
+@pytest.mark.slow
 def test_outputs_that_are_not_on_this_machine_are_said_and_added_when_they_come(ran: Repo, tmp_path: Path) -> None:
     with_remotes(ran, tmp_path)
     ran.dvc("push", "-q")
@@ -211,6 +212,7 @@ def test_a_damaged_trial_is_said_and_the_others_are_published(ran: Repo) -> None
     assert ran.run("trialtree", "track", "main", check=False).stderr == said[1].removeprefix("left out: ") + "\n"
 
 
+@pytest.mark.slow
 def test_description_and_tags_of_params_are_those_of_the_run(ran: Repo) -> None:
     ran.params({"description": "A first look: ü", "tags": {"team": "pricing", "round": 2}})
     ran.commit("Describe it")

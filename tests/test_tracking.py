@@ -104,6 +104,7 @@ def test_of_points_of_one_step_the_last_is_the_metric_however_often_it_is_publis
     assert sorted(point.value for point in found) == sorted(values)
 
 
+@pytest.mark.slow
 def test_ten_thousand_params_and_one_of_100_kb_lose_nothing_but_length(store: stores.Store) -> None:
     params = {f"fetch.p{i}": i for i in range(10_000)} | {"fetch.long": "ü" * 100_000, "fetch.höhe (m)": 1}
     (run,) = published(store, replace(TRIAL, experiment="many", params=params))
