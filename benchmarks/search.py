@@ -32,7 +32,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "TPE": {"sampling": "bayesian"},
     "TPE + ASHA": {
         "sampling": "bayesian",
-        "early_termination": {"policy": "asha", "min_resource": 30, "reduction_factor": 3},
+        "early_termination": {"policy": "asha", "min_resource": 60, "reduction_factor": 3},
     },
 }
 COLUMNS = ["longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",

@@ -25,7 +25,8 @@ _MOST = 8  # texts whose content is remembered
 
 # Top-level keys, in the order of the file.
 SECTIONS = (
-    "experiment", "description", "tags", "fetch", "split", "train", "evaluate", "register", "sweep", "tracking",
+    "experiment", "description", "tags", "fetch", "split", "train", "evaluate", "register", "sweep", "review",
+    "tracking",
 )  # fmt: skip
 
 

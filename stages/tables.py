@@ -313,7 +313,7 @@ def csv_batches(files: Sequence[Path], wanted: "pa.Schema", folder: Path) -> "It
     names = ", ".join(quoted(name) for name in wanted.names)
     with connection() as database:
         try:
-            query = database.sql(f"SELECT {names} FROM {_reader(files, folder)}")
+            query = database.sql(f"SELECT {names} FROM {csv_source(files, folder)}")
             for batch in query.to_arrow_reader(65_536):
                 yield pa.table(batch).cast(wanted)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -330,13 +330,13 @@ def csv_rows(files: Sequence[Path], folder: Path) -> int:
 
     with connection() as database:
         try:
-            found = database.execute(f"SELECT count(*) FROM {_reader(files, folder)}").fetchone()
+            found = database.execute(f"SELECT count(*) FROM {csv_source(files, folder)}").fetchone()
         except duckdb.Error as error:
             raise DataError(f"{files[0].parent} cannot be read: {_first_line(error)}") from None
     return int(found[0]) if found else 0
 
 
-def _reader(files: Sequence[Path], folder: Path) -> str:
+def csv_source(files: Sequence[Path], folder: Path) -> str:
     """Return the table function that reads CSV files of ours."""
     paths = "[" + ", ".join(literal(path) for path in files) + "]"
     stored = {c.name: STORED[c.type] for c in read_columns(folder)}

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from stages import estimators, params, scores, scripts
 from stages.errors import UserError
 from trialtree import foreseeing, imports, modules
+from trialtree.review.section import ReviewParams
 from trialtree.tracking import git, wishes
 
 STAGES = ("fetch", "split", "train", "evaluate", "register")
@@ -53,6 +54,11 @@ def _params(content: dict[str, Any]) -> Iterator[str]:
         model = getattr(import_module(f"stages.{stage}"), f"{stage.capitalize()}Params")
         try:
             read[stage] = params.parse(stage, content.get(stage), model)
+        except UserError as error:
+            yield from str(error).splitlines()
+    if "review" in content:
+        try:
+            params.parse("review", content["review"], ReviewParams)
         except UserError as error:
             yield from str(error).splitlines()
     if "fetch" in read and "split" in read:

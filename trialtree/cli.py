@@ -21,6 +21,8 @@ trialtree sweep show [SWEEP]
 trialtree sweeps
 trialtree best [SWEEP]
 trialtree queue run
+trialtree report [REV...]
+trialtree gate [REV]
 """
 
 import json
@@ -499,6 +501,62 @@ def run_queue(
     from trialtree.queue import running
 
     raise typer.Exit(running.run(jobs, "json" if as_json else "lines" if lines else "auto"))
+
+
+@app.command()
+def report(  # noqa: PLR0913, PLR0917  # a command's options are its arguments
+    heads: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The trial to judge: a branch, commit, tag or DVC experiment; default HEAD. Several: a table."
+        ),
+    ] = None,
+    base: Annotated[str, typer.Option("--base", "--against", help="What it is compared with.")] = "main",
+    out: Annotated[Path | None, typer.Option(help="A .md or .html file, or a folder for both and pictures.")] = None,
+    pull: Annotated[bool, typer.Option("--pull", help="Pull data and models that are not here.")] = False,
+    rescore: Annotated[bool, typer.Option("--rescore", help="Score base's model on head's test rows.")] = False,
+    pictures: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where those who read the .md file find the pictures.")
+    ] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Time models stored as pickles, which runs the code in them.")
+    ] = False,
+) -> None:
+    """Tell in one page what a trial changed, whether its gain is real, and what it costs."""
+    target = out and out.absolute()
+    repository.enter()
+    from trialtree.review import against, finding
+    from trialtree.review import report as reporting
+
+    options = finding.Options(pull, rescore, pickles=allow_pickle)
+    if heads and len(heads) > 1:
+        lines = against.report(heads, base, target, options)
+    else:
+        lines = reporting.report(heads[0] if heads else "HEAD", base, target, options, pictures)
+    for line in lines:
+        print(line)
+
+
+@app.command()
+def gate(
+    head: Annotated[str, typer.Argument(help="The trial to judge.")] = "HEAD",
+    base: Annotated[str, typer.Option(help="What it must not fall behind.")] = "main",
+    pull: Annotated[bool, typer.Option("--pull", help="Pull data and models that are not here.")] = False,
+    no_base: Annotated[bool, typer.Option("--no-base", help="Judge it alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hold a trial against params.yaml's review section; status 1 if it fails."""
+    repository.enter()
+    from trialtree.review import gate as gates
+
+    checks = gates.gate(head, None if no_base else base, pull=pull)
+    if as_json:
+        print(json.dumps([vars(check) for check in checks], indent=2, ensure_ascii=False))
+    else:
+        for check in checks:
+            print(check)
+    if not all(check.holds for check in checks):
+        raise typer.Exit(1)
 
 
 @app.command(hidden=True)

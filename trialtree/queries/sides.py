@@ -59,11 +59,17 @@ def read(names: list[str]) -> list[Side]:
     if len(names) < 2:
         raise CompareError(f"{names[0]}: give a second revision to compare it with, or `{WORKSPACE}`")
     with git.objects() as objects:
-        return [_workspace() if name == WORKSPACE else _revision(objects, name) for name in names]
+        return [
+            _workspace() if name == WORKSPACE else of_commit(objects, name, revisions.commit(name)) for name in names
+        ]
 
 
-def _revision(objects: git.Objects, name: str) -> Side:
-    commit = revisions.commit(name)
+def of_commit(objects: git.Objects, name: str, commit: str) -> Side:
+    """Return what Git and DVC's cache hold of a commit, under a name.
+
+    Raises:
+        CompareError: it holds no trial.
+    """
     lock = _lock(name, history.lock_at(objects, commit))
     caches = storage.caches(storage.config())
 

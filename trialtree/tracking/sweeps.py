@@ -49,22 +49,22 @@ def said(sweep: str, section: Mapping[str, Any], trials: Sequence["Trial"]) -> S
     """Return what the run of a sweep says, by its section and the trials that are done."""
     from trialtree.sweep import ranking
 
-    objectives, ties = _objectives(section.get("objective")), _objectives(section.get("tie_break"))
+    goals, ties = objectives(section.get("objective")), objectives(section.get("tie_break"))
     params = runs.mlflow_params(dict(locks.flat({"sweep": section})))[0]
-    tags = {SWEEP: sweep, "sweep.objective": ", ".join(f"{one.goal} {one.metric}" for one in objectives)}
-    best = ranking.best(trials, objectives, ties) if objectives else None
+    tags = {SWEEP: sweep, "sweep.objective": ", ".join(f"{one.goal} {one.metric}" for one in goals)}
+    best = ranking.best(trials, goals, ties) if goals else None
     if best is None:
         return Said(params, tags)
     names = [str(trial.name) for trial in best.front or [best.trial]]
     tags["sweep.best"] = " ".join(names[:_SHOWN])
     values = {"trials": float(len(trials))}
-    for at, one in enumerate(objectives):
+    for at, one in enumerate(goals):
         choose = max if one.goal == "maximize" else min
         values[f"best.{one.metric}"] = choose(trial.objective[at] for trial in trials if trial.objective)
     return Said(params, tags, values, len(trials))
 
 
-def _objectives(given: Any) -> list[Objective]:
+def objectives(given: Any) -> list[Objective]:
     """Return the objectives of a section; those that are none are left out."""
     listed = given if isinstance(given, list) else [given]
     pairs = ((one.get("metric"), one.get("goal")) for one in listed if isinstance(one, Mapping))
@@ -78,28 +78,28 @@ def of_git(objects: git.Objects, sweep: str, places: Sequence[Place]) -> Said:
         section = (locks.load(objects.read(f"{first.commit}:./params.yaml") or b"") or {}).get("sweep") or {}
     except (TrialError, AttributeError):
         section = {}
-    objectives = _objectives(section.get("objective"))
-    found = (_trial(objects, place, objectives) for place in places)
-    return said(sweep, section, [trial for trial in found if trial is not None])
+    goals = objectives(section.get("objective"))
+    found = (trial(objects, place.commit, place.experiment, place.number or 0, goals) for place in places)
+    return said(sweep, section, [one for one in found if one is not None])
 
 
-def _trial(objects: git.Objects, place: Place, objectives: Sequence[Objective]) -> "Trial | None":
-    """Return what ranks a trial; None of one that has no value of an objective."""
+def trial(
+    objects: git.Objects, commit: str, name: str | None, number: int, objectives: Sequence[Objective]
+) -> "Trial | None":
+    """Return what ranks the trial of a commit; None of one that has no value of an objective."""
     from trialtree.sweep import ranking, records
 
     metrics: dict[str, float] = {}
     for path in _FILES:
         try:
-            metrics |= ranking.flat(json.loads(objects.read(f"{place.commit}:./{path}") or b"{}"))
+            metrics |= ranking.flat(json.loads(objects.read(f"{commit}:./{path}") or b"{}"))
         except (ValueError, AttributeError):
             continue
     values, _ = ranking.values(metrics, objectives)
     if values is None:
         return None
-    size = _size(objects.read(f"{place.commit}:./{LOCK}") or b"")
-    return records.Trial(
-        place.number or 0, {}, state="done", objective=values, metrics=metrics, name=place.experiment, model_bytes=size
-    )
+    size = _size(objects.read(f"{commit}:./{LOCK}") or b"")
+    return records.Trial(number, {}, state="done", objective=values, metrics=metrics, name=name, model_bytes=size)
 
 
 def _size(content: bytes) -> int | None:

@@ -1,0 +1,241 @@
+"""Refuse a trial that falls behind, or whose figures are not proved.
+
+    trialtree gate [HEAD] [--base main]
+
+Reads   what `trialtree report` does, and the review section of HEAD's params.yaml
+Writes  nothing
+
+What is asked for and cannot be told is refused too: a gate that does not know
+lets nothing through.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stages import gates, params
+from stages.errors import UserError
+from stages.recipes import size_in_bytes
+from trialtree.branches import locks as files
+from trialtree.review import bootstrap, finding, pairs, provenance, subjects
+from trialtree.review.finding import Findings, Options
+from trialtree.review.section import NAME, NotWorse, ReviewParams
+from trialtree.review.subjects import PREDICTIONS
+from trialtree.review.verdict import shown, signed
+from trialtree.tracking import committed, locks
+
+_EXACT = 1e-9  # relative difference of a figure that was computed again
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of one rule."""
+
+    rule: str  # its key in params.yaml, or what it is
+    holds: bool
+    said: str
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        return f"{'pass' if self.holds else 'FAIL'}  {self.rule}: {self.said}"
+
+
+def gate(head: str, base: str | None, *, pull: bool = False, in_remote: bool | None = None) -> list[Check]:
+    """Return what came of each rule, those that fail last.
+
+    Raises:
+        UserError: there is no such head, or its review section is wrong.
+    """
+    options = Options(pull=pull, time=False)
+    asked = _section(head)
+    if asked.prediction_time is not None:
+        options = Options(pull=pull)
+    with finding.found(head, base, options) as found:
+        checks = list(_checks(asked, found, base is not None, asked.in_remote if in_remote is None else in_remote))
+    return sorted(checks, key=lambda check: not check.holds)
+
+
+def _section(head: str) -> ReviewParams:
+    """Return the review section of a revision."""
+    from trialtree import revisions
+    from trialtree.tracking import git
+
+    with git.objects() as content:
+        read = content.read(f"{revisions.commit(head)}:./params.yaml") or b""
+    try:
+        found = locks.load(read)
+    except locks.TrialError as error:
+        raise params.ParamsError(f"params.yaml of {head} {error}") from None
+    section = found.get(NAME) if isinstance(found, Mapping) else None
+    return params.parse(NAME, section, ReviewParams)
+
+
+def _checks(asked: ReviewParams, of: Findings, wanted_base: bool, in_remote: bool) -> Iterator[Check]:
+    """Yield what came of each rule that is asked for."""
+    if of.head.side is None:
+        yield Check("trial", False, "; ".join(of.head.notes) or "there is none")
+        return
+    if asked.up_to_date:
+        yield _up_to_date(of)
+    yield _figures(of)
+    yield from _bounds(asked, of)
+    if wanted_base:
+        yield from _not_worse(asked, of)
+    yield from _model(asked, of)
+    yield from _data(asked, of, wanted_base)
+    if in_remote:
+        held = provenance.in_remote(of.head)
+        yield Check("review.in_remote", held == "yes", {"-": "there is no DVC remote"}.get(held, held))
+
+
+def _up_to_date(of: Findings) -> Check:
+    """Hold dvc.lock against the commit's own files."""
+    head, rule = of.head, "review.up_to_date"
+    content = head.laid.content
+    lock, pipeline = (files.parsed(content.read(f"{head.commit}:./{name}")) for name in ("dvc.lock", "dvc.yaml"))
+    missing = [stage for stage in locks.STAGES if stage not in head.lock]
+    if missing:
+        return Check(rule, False, f"dvc.lock has no {', '.join(missing)}: the pipeline has not run; `dvc repro`")
+    changed = committed.differing(content, head.commit, head.lock)
+    stale = sorted(files.stale(lock).intersection(locks.STAGES))
+    stages = pipeline.get("stages") or {}
+    other = [name for name in locks.STAGES if not _same_stage(stages.get(name), head.lock[name])]
+    said = [f"{', '.join(changed)} changed since"] if changed else []
+    said += [f"{', '.join(stale)} did not run on what the stages before made"] if stale else []
+    said += [f"{', '.join(other)} of dvc.yaml changed since"] if other else []
+    return Check(rule, not said, "; ".join(said) + "; `dvc repro`, then commit" if said else "dvc.lock is the commit's")
+
+
+def _same_stage(stage: Any, entry: Mapping[str, Any]) -> bool:
+    """Say whether a stage of dvc.yaml has the command, dependencies and outputs that dvc.lock has of it."""
+    if not isinstance(stage, Mapping) or stage.get("cmd") != entry.get("cmd"):
+        return False
+    deps = {dep if isinstance(dep, str) else next(iter(dep)) for dep in stage.get("deps") or ()}
+    outs = {
+        out if isinstance(out, str) else next(iter(out))
+        for kind in ("outs", "metrics", "plots")
+        for out in stage.get(kind) or ()
+    }
+    return deps == {dep["path"] for dep in entry.get("deps") or ()} and outs == {
+        out["path"] for out in entry.get("outs") or ()
+    }
+
+
+def _figures(of: Findings) -> Check:
+    """Compute the metrics of the test part again from the predictions."""
+    from stages import scores
+
+    rule, test = "figures", subjects.metrics(of.head).get("test", {})
+    file = of.head.folder / PREDICTIONS
+    if not file.exists():
+        return Check(rule, False, "reports/predictions.parquet is neither here nor in the remote")
+    try:
+        rows = pairs.read(file, of.head.param("evaluate.positive"))
+        again, _ = scores.score(rows, [name for name in test if name in scores.applying(len(rows.labels))], "test")
+    except UserError as error:
+        return Check(rule, False, str(error))
+    wrong = [name for name, value in again.items() if abs(value - test[name]) > _EXACT * max(1.0, abs(value))]
+    if test.get("rows") != len(rows.actual):
+        wrong.append("rows")
+    if wrong:
+        return Check(rule, False, f"reports/metrics.json does not say what the predictions give: {', '.join(wrong)}")
+    return Check(rule, True, f"{len(again)} metrics of the test part are what the predictions give")
+
+
+def _bounds(asked: ReviewParams, of: Findings) -> Iterator[Check]:
+    """Yield what came of the bounds of review, and of the gates of register."""
+    for result in of.gates:
+        yield Check(f"register.gates.{result.metric}", result.holds, str(result))
+    metrics = of.head.side.metrics if of.head.side else {}
+    for name, bounds in asked.metrics.items():
+        rule = f"review.metrics.{name}"
+        full = name if "." in name else f"test.{name}"
+        if full not in metrics:
+            yield Check(rule, False, f"there is no such metric; {params.nearest(full, metrics)}")
+            continue
+        bound = gates.Gate(min=bounds.min, max=bounds.max)
+        for result in gates.check({full: bound}, metrics, None):
+            yield Check(rule, result.holds, str(result))
+
+
+def _not_worse(asked: ReviewParams, of: Findings) -> Iterator[Check]:
+    """Yield whether the metrics that must not fall behind base do."""
+    if asked.not_worse is None:
+        if of.metric is None:
+            yield Check("against base", False, of.why_not or "there is nothing to compare")
+            return
+        rules = {of.metric: NotWorse()}
+    else:
+        rules = dict(asked.not_worse)
+    for name, rule in rules.items():
+        key = f"review.not_worse.{name}"
+        interval = of.intervals.get(name)
+        if interval is None and of.pairs is not None:
+            interval = bootstrap.difference(name, of.pairs.base, of.pairs.head)
+        if interval is None:
+            yield Check(key, False, of.why_not or "the rows that both have do not give it")
+            continue
+        sign = 1 if gates.lower_is_better(name) else -1
+        worst, least = sorted((sign * interval.low, sign * interval.high), reverse=True)  # how much worse head is
+        holds = worst <= rule.tolerance if rule.proven else least <= rule.tolerance
+        if name == of.metric and of.verdict is not None and of.verdict.outcome != "worse" and not rule.proven:
+            holds = True  # McNemar's test is part of that verdict
+        yield Check(
+            key, holds,
+            f"{signed(interval.difference)}, 95 % interval {signed(interval.low)} to {signed(interval.high)}, "
+            f"may be worse by {shown(rule.tolerance)}{', proven' if rule.proven else ''}",
+        )  # fmt: skip
+
+
+def _model(asked: ReviewParams, of: Findings) -> Iterator[Check]:
+    """Yield what came of the rules on the model."""
+    model = of.models[-1]
+    if asked.model_size is not None:
+        most = size_in_bytes(asked.model_size)
+        holds = model.bytes is not None and model.bytes <= most
+        yield Check("review.model_size", holds, f"{model.bytes or 'unknown'} bytes, at most {asked.model_size}")
+    if asked.prediction_time is not None:
+        known = isinstance(model.seconds, float)
+        holds = known and float(model.seconds or 0) <= asked.prediction_time
+        said = f"{model.seconds:.3g} s a row, at most {asked.prediction_time:g}" if known else model.seconds
+        yield Check("review.prediction_time", holds, str(said or "the model or its rows are not here; `--pull`"))
+
+
+def _data(asked: ReviewParams, of: Findings, wanted_base: bool) -> Iterator[Check]:
+    """Yield what came of the rules on the data; those that need data are refused where there are none."""
+    rules = asked.data
+    if of.looked is None:
+        if asked_for := [
+            k for k in ("missing", "new_categories", "drift", "repeated") if getattr(rules, k) is not None
+        ]:
+            yield Check(f"review.data.{asked_for[0]}", False, "the data are not here; `--pull` brings them")
+        return
+    if rules.leaks:
+        leaks = [f"{name} ({share:.1%})" for name, share in of.looked.giveaways.items()]
+        said = f"alone predict the target: {', '.join(leaks)}" if leaks else "no column alone predicts the target"
+        yield Check("review.data.leaks", not leaks, said)
+    if rules.missing is not None:
+        over = [f"{name} ({share:.1%})" for name, share in of.looked.missing.items() if share > rules.missing]
+        yield Check(
+            "review.data.missing", not over, _over(over, f"missing in more than {rules.missing:.1%} of the rows")
+        )
+    if rules.repeated is not None and of.repeated is not None and of.pairs is not None:
+        share = of.repeated / max(1, of.pairs.rows[1])
+        yield Check(
+            "review.data.repeated",
+            share <= rules.repeated,
+            f"{share:.1%} of the test rows, at most {rules.repeated:.1%}",
+        )
+    if wanted_base and not of.same_data:
+        if rules.new_categories is not None:
+            new = [f"{d.name} ({len(d.new)})" for d in of.looked.drifts if len(d.new) > rules.new_categories]
+            yield Check(
+                "review.data.new_categories", not new, _over(new, f"more than {rules.new_categories} new values")
+            )
+        if rules.drift is not None:
+            far = [f"{d.name} ({d.index:.3f})" for d in of.looked.drifts if d.index > rules.drift]
+            yield Check("review.data.drift", not far, _over(far, f"stability index over {rules.drift:g}"))
+
+
+def _over(names: list[str], what: str) -> str:
+    return f"{what}: {', '.join(names)}" if names else f"no column has {what}"

@@ -1,0 +1,97 @@
+"""A report as Markdown that GitHub and GitLab render, within the 65,536 characters of a comment."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from trialtree.review.blocks import Block, Bullets, Code, Commands, Line, Paragraph, Picture, Section, Strong, Table
+from trialtree.review.blocks import pieces as pieces_of
+
+MARK = "<!-- trialtree report -->"  # by which a comment is found again
+LIMIT = 65_536
+_ROWS = (1000, 100, 30, 10, 3)  # of a table at most, fewer and fewer until all fits
+_CUT = "\n\n*Cut here: a comment takes no more. `trialtree report --out report.html` has all of it.*\n"
+
+Link = Callable[[Picture], str | None]  # the address of a picture; None where it has none
+
+
+def render(title: Line, sections: Sequence[Section], link: Link, limit: int = LIMIT) -> str:
+    """Return a report; `link` says where a picture is."""
+    text = ""
+    for most in _ROWS:
+        text = "".join([f"{MARK}\n## {_line(title)}\n\n", *(_section(section, most, link) for section in sections)])
+        if len(text) <= limit:
+            return text
+    return _cut(text, limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return a text cut where a line ends, with what was open closed."""
+    end = "\n\n</details>"
+    kept = text[: text.rfind("\n", 0, limit - len(_CUT) - len(end))]
+    opened = kept.count("<details>") > kept.count("</details>")
+    return kept + (end if opened else "") + _CUT
+
+
+def _section(section: Section, most: int, link: Link) -> str:
+    body = "\n\n".join(part for block in section.blocks for part in _block(block, most, link))
+    if section.folded:
+        return f"<details><summary>{section.title}</summary>\n\n{body}\n\n</details>\n\n"
+    return f"{'### ' + section.title + chr(10) * 2 if section.title else ''}{body}\n\n"
+
+
+def _block(block: Block, most: int, link: Link) -> Iterator[str]:
+    match block:
+        case Paragraph():
+            yield _line(block.line)
+        case Bullets():
+            if block.lines:
+                yield "\n".join(f"- {_line(line)}" for line in block.lines)
+        case Table():
+            yield from _table(block, min(most, block.most))
+        case Picture():
+            if address := link(block):
+                yield f"![{_escaped(block.alt)}]({address})"
+        case Commands():
+            yield "```console\n" + "\n".join(block.lines) + "\n```"
+
+
+def _table(table: Table, most: int) -> Iterator[str]:
+    """Yield a table, and how many rows are left out."""
+    if not table.rows:
+        return
+    marks = [":--" if place < table.left else "--:" for place in range(len(table.header))]
+    lines = [_row([_escaped(name) for name in table.header]), _row(marks)]
+    lines += [_row([_line(cell, in_table=True) for cell in row]) for row in table.rows[:most]]
+    yield "\n".join(lines)
+    if (left := len(table.rows) - most) > 0:
+        yield f"*and {left:,} more*"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _line(line: Line, *, in_table: bool = False) -> str:
+    found = ""
+    for piece in pieces_of(line):
+        if isinstance(piece, Code):
+            found += _code(piece, in_table=in_table)
+        elif isinstance(piece, Strong):
+            found += f"**{_escaped(piece.text)}**"
+        else:
+            found += _escaped(piece)
+    return found
+
+
+def _code(code: Code, *, in_table: bool) -> str:
+    """Return a text between more backticks than it has in a row: nothing in it is markup, a mention or a link."""
+    text = code.shown
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    pad = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
+    # A table's own rule: there, and only there, a bar must be escaped even within backticks.
+    return f"{fence}{pad}{text.replace('|', chr(92) + '|') if in_table else text}{pad}{fence}"
+
+
+def _escaped(text: str) -> str:
+    """Return words of ours, and what they quote: nothing in them is markup, and nobody is mentioned."""
+    return re.sub(r"([\\*_\[\]<>|])", r"\\\1", text).replace("@", "@\u200b")

@@ -1,0 +1,58 @@
+"""Where a trial comes from, and how to get it."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from trialtree.branches import locks as files
+from trialtree.remotes import faults
+from trialtree.review.subjects import Subject
+from trialtree.tracking import committed, git, locks, refs
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who made a trial, when, from which data, and whether others can have these."""
+
+    commit: str
+    who: str
+    when: str  # the commit's day, in its own time zone
+    subject: str
+    data_commit: str | None  # that first had its data
+    in_remote: str  # yes, no, part (11 of 26), unknown, or why; - without a DVC remote
+    experiment: str | None  # its name as a DVC experiment
+
+
+def origin(of: Subject, *, ask_remote: bool = True) -> Origin:
+    """Return where a trial comes from; `ask_remote` whether DVC's default remote has its outputs."""
+    who, when, subject = (git.run("log", "-1", "--format=%an%x00%as%x00%s", of.commit) or "\0\0").split("\0")
+    names = refs.read().experiments.get(of.commit)
+    data = committed.data_commit(of.commit, locks.data(of.lock)) if of.lock else None
+    held = in_remote(of) if ask_remote else "unknown"
+    return Origin(of.commit, who, when, subject, data, held, min(names) if names else None)
+
+
+def in_remote(of: Subject) -> str:
+    """Say whether the default remote holds all of a trial."""
+    lock, pipeline = (of.laid.content.read(f"{of.commit}:./{name}") for name in ("dvc.lock", "dvc.yaml"))
+    wanted = files.objects(files.parsed(lock), files.parsed(pipeline))
+    return held(wanted) if wanted else "-"
+
+
+def held(wanted: Iterable[str]) -> str:
+    """Say how many of some objects the default remote holds: yes, no, part (11 of 26), or why it cannot be asked."""
+    from dvc.repo import Repo
+
+    from trialtree.remotes.presence import Cloud
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    with Repo() as repo:
+        cloud = Cloud(repo)
+        if not cloud.named:
+            return "-"
+        objects = cloud.contents(wanted)
+        try:
+            count = len(cloud.held(objects))
+        except Exception as error:  # whatever the remote's library raises
+            return f"unknown: {faults.line(error, cloud.where, 'asked which data it holds')}"
+    return "yes" if count == len(objects) else f"part ({count} of {len(objects)})" if count else "no"
