@@ -28,7 +28,7 @@ def california(folder: Path) -> Repo:
     """Return a repository with a trial on main and one with other params, data and split on the branch `head`."""
     repo = search.prepared(folder)
     repo.git("switch", "-q", "-c", "head")
-    repo.params({"train.hyperparameters.depth": 8, "fetch.filter": "median_income < 12"})
+    repo.params({"train.hyperparameters.depth": 8, "fetch.derive.occupation": "population / (households + 1)"})
     return _trial(repo)
 
 
@@ -39,10 +39,9 @@ def large(folder: Path, rows: int) -> Repo:
     repo = make_repo(folder / "repo", folder / "home")
     table = folder / "large.parquet"
     numbers = ", ".join(f"random() AS x{n}" for n in range(4))
-    duckdb.execute(
-        f"COPY (SELECT {numbers}, ['a', 'b', 'c'][1 + (random() * 3)::INT % 3] AS kind, "
-        f"(random() + x0 > 1)::INT AS y FROM (SELECT * FROM range({2 * rows}))) TO '{table}' (FORMAT parquet)"
-    )
+    drawn = f"SELECT {numbers}, random() AS luck, ['a', 'b', 'c'][1 + (random() * 3)::INT % 3] AS kind"
+    kept = "SELECT * EXCLUDE (luck), (luck + x0 > 1)::INT AS y"
+    duckdb.execute(f"COPY ({kept} FROM ({drawn} FROM range({2 * rows}))) TO '{table}' (FORMAT parquet)")
     repo.run("trialtree", "data", "add", str(table))
     repo.params({
         "experiment": "large", "split": {"target": "y", "test": 0.5, "seed": 0}, "sweep": ..., "register": {},

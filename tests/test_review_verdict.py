@@ -117,17 +117,17 @@ def test_rows_are_known_again_by_number_or_by_hash_and_occurrence(tmp_path: Path
     head = Predicted(np.array([2.0, 2.0, 3.0, 5.0]), np.array([2.3, 2.4, 3.2, 5.1]))
     one = written(tmp_path / "a", base, [0, 1, 2, 3], ["x", "y", "y", "z"])
     other = written(tmp_path / "b", head, [7, 8, 3, 9], ["y", "y", "z", "w"])
-    found = pairs.match(one, other, same_raw=False)
+    found = pairs.match(one, other, same_source=False)
     assert found.base.predicted.tolist() == [2.1, 2.2, 3.1]
     assert found.head.predicted.tolist() == [2.3, 2.4, 3.2]
     assert (found.rows, found.shared, found.same_test, found.relabelled) == ((4, 4), 3, False, 0)
-    assert pairs.match(one, other, same_raw=True).head.predicted.tolist() == [3.2]
+    assert pairs.match(one, other, same_source=True).head.predicted.tolist() == [3.2]
 
 
 def test_rows_of_another_target_are_counted_and_left_out(tmp_path: Path) -> None:
     base = Predicted(np.array(["a", "b"]), np.array(["a", "b"]), ["a", "b"])
     head = Predicted(np.array(["a", "a"]), np.array(["a", "b"]), ["a", "b"])
-    found = pairs.match(written(tmp_path / "a", base), written(tmp_path / "b", head), same_raw=True)
+    found = pairs.match(written(tmp_path / "a", base), written(tmp_path / "b", head), same_source=True)
     assert (found.shared, found.relabelled) == (1, 1)
 
 
@@ -135,12 +135,12 @@ def test_rows_of_another_target_are_counted_and_left_out(tmp_path: Path) -> None
 def test_what_cannot_be_compared_is_one_line(other: Predicted, tmp_path: Path) -> None:
     one = written(tmp_path / "a", labelled(2, 3), hashes=["x", "y", "z"])
     with pytest.raises(PairsError) as fault:
-        pairs.match(one, written(tmp_path / "b", other), same_raw=False)
+        pairs.match(one, written(tmp_path / "b", other), same_source=False)
     said = "base predicts 'a' or 'b', head numbers" if other.task == "regression" else "have no row in common"
     assert said in str(fault.value)
     (tmp_path / "c").write_bytes(one.read_bytes()[:100])
     with pytest.raises(PairsError, match=r"^reports/predictions\.parquet is damaged"):
-        pairs.match(one, tmp_path / "c", same_raw=False)
+        pairs.match(one, tmp_path / "c", same_source=False)
 
 
 # The verdict.

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,6 +74,7 @@ class Findings:
     repeated: int | None = None  # rows of head's test part that equal one of its train part
     models: Sequence[Model] = ()  # base's and head's
     notes: list[str] = field(default_factory=list)
+    wait: Callable[[], None] = lambda: None  # until the models are tried
 
     @property
     def sides(self) -> list[Subject]:
@@ -83,7 +84,9 @@ class Findings:
 
 @contextmanager
 def found(head: str, base: str | None, options: Options) -> Iterator[Findings]:
-    """Yield what there is to tell; the folders in which outputs are laid out go afterwards.
+    """Yield what there is to tell, but for what the models are tried for, which `wait` brings.
+
+    The folders in which outputs are laid out go afterwards.
 
     Raises:
         UserError: there is no such head.
@@ -101,27 +104,21 @@ def found(head: str, base: str | None, options: Options) -> Iterator[Findings]:
         this.notes += [named] if base and not against else []
         this.notes += subjects.relation(other, one) if other else []
         this.notes += [f"{side.name}: {note}" for side in this.sides for note in side.notes]
-        yield _filled(this, folder, options)
-
-
-def _filled(this: Findings, folder: Path, options: Options) -> Findings:
-    data = {side.name: side.laid.have(SPLIT) for side in this.sides}
-    models = {side.name: side.laid.have(MODEL) for side in this.sides}
-    trying = _begun(this, folder, data, models, options)
-    try:
+        data = {side.name: side.laid.have(SPLIT) for side in this.sides}
+        models = {side.name: side.laid.have(MODEL) for side in this.sides}
+        if (trying := _begun(this, folder, data, models, options)) is not None:
+            stack.callback(trying.stop)
+            this.wait = lambda: _tried(this, trying.ended(), folder, options)
         _judge(this, data)
         _gates(this)
         _differences(this)
         _data(this, folder, data)
         _models(this)
-        if trying is not None:
-            _tried(this, trying.ended(), folder, options)
-    finally:
-        if trying is not None:
-            trying.stop()
-    for side in this.sides:
-        this.notes += [f"{side.name}: {said}" for said in (data[side.name], models[side.name]) if said and side.lock]
-    return this
+        for side in this.sides:
+            this.notes += [
+                f"{side.name}: {said}" for said in (data[side.name], models[side.name]) if said and side.lock
+            ]
+        yield this
 
 
 def _begun(
@@ -147,13 +144,13 @@ def _judge(this: Findings, missing: Mapping[str, str | None]) -> None:
     if without := [side.name for side in this.sides if not (side.folder / PREDICTIONS).exists()]:
         this.why_not = f"{' and '.join(without)}: no predictions here"
         return
-    same_raw = this.base.out("data/raw.parquet") == this.head.out("data/raw.parquet") is not None
+    same_source = _source(this.base) == _source(this.head)
     try:
         splits = None
         if not any(missing.values()):
             splits = (this.base.folder / SPLIT, this.head.folder / SPLIT)
         positive = this.head.param("evaluate.positive")
-        this.pairs = pairs.match(before, now, same_raw=same_raw, positive=positive, splits=splits)
+        this.pairs = pairs.match(before, now, same_source=same_source, positive=positive, splits=splits)
     except PairsError as error:
         this.why_not = str(error)
         return
@@ -164,6 +161,14 @@ def _judge(this: Findings, missing: Mapping[str, str | None]) -> None:
     this.verdict = verdict.judge(this.metric, this.pairs, interval=this.intervals.get(this.metric))
     if this.verdict is None:
         this.why_not = f"the rows that both have do not give {this.metric} for both"
+
+
+def _source(side: Subject) -> Any:
+    """Return what tells the rows that fetch reads and their order: where they come from, and their hashes."""
+    entry = side.lock.get("fetch", {})
+    asked = ((entry.get("params") or {}).get("params.yaml") or {}).get("fetch") or {}
+    files = {dep["path"]: dep.get("md5") for dep in entry.get("deps") or () if dep["path"].startswith("data/source/")}
+    return files, {key: asked.get(key) for key in ("source", "sha256", "header", "columns", "delimiter")}
 
 
 def _flat(side: Subject) -> dict[str, Any]:
@@ -271,7 +276,7 @@ def _tried(this: Findings, tried: Tried, folder: Path, options: Options) -> None
         return
     try:
         both = pairs.match(
-            target, this.head.folder / PREDICTIONS, same_raw=True, positive=this.head.param("evaluate.positive")
+            target, this.head.folder / PREDICTIONS, same_source=True, positive=this.head.param("evaluate.positive")
         )
     except PairsError as error:
         this.rescored_not = str(error)

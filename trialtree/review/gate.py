@@ -51,6 +51,7 @@ def gate(head: str, base: str | None, *, pull: bool = False, in_remote: bool | N
     if asked.prediction_time is not None:
         options = Options(pull=pull)
     with finding.found(head, base, options) as found:
+        found.wait()
         checks = list(_checks(asked, found, base is not None, asked.in_remote if in_remote is None else in_remote))
     return sorted(checks, key=lambda check: not check.holds)
 

@@ -1,8 +1,9 @@
 """What two models said of the same rows: the stored predictions of both test parts, matched.
 
-A row is known again by its number where both trials have the very same raw
-table, else by the hash of the values that the models take, and where these take
-other columns by those that both tables have; among equal rows by their order.
+A row is known again by its number where both trials fetch the same source.
+Else by the hash of the values that the models take; by the columns that both
+tables have; or by its number, where both tables have as many rows and each the
+same target: whichever finds most. Among equal rows their order decides.
 """
 
 from collections.abc import Iterator, Sequence
@@ -101,7 +102,7 @@ def match(
     base: Path,
     head: Path,
     *,
-    same_raw: bool,
+    same_source: bool,
     positive: bool | float | str | None = None,
     splits: tuple[Path, Path] | None = None,
 ) -> Pairs:
@@ -110,7 +111,7 @@ def match(
     Args:
         base: base's predictions.
         head: head's predictions.
-        same_raw: whether both trials have the very same raw table, so that numbers tell rows.
+        same_source: whether both trials fetch the same source, so that numbers tell rows.
         positive: the label that metrics of two labels are of.
         splits: base's and head's split, where they are here; by them rows are told where the models take other columns.
 
@@ -121,7 +122,7 @@ def match(
     if before.task != after.task:
         raise PairsError(f"base predicts {scores.outcome(before.labels)}, head {scores.outcome(after.labels)}")
     rows = (len(before.actual), len(after.actual))
-    known, here, there = _paired(base, head, same_raw=same_raw, splits=splits)
+    known, here, there = _paired(base, head, same_source=same_source, splits=splits)
     if not len(here):
         other = "" if splits else "; with the data here (`--pull`) they are compared by the columns that both have"
         raise PairsError(f"the test parts, of {rows[0]:,} and {rows[1]:,} rows, have no row in common{other}")
@@ -133,22 +134,24 @@ def match(
     )
 
 
-def _paired(base: Path, head: Path, *, same_raw: bool, splits: tuple[Path, Path] | None) -> tuple[str, Array, Array]:
-    """Return how rows are known again, and where those of both stand in each; the first way that finds any."""
-    for known, keys in _keys(base, head, same_raw=same_raw, splits=splits):
+def _paired(base: Path, head: Path, *, same_source: bool, splits: tuple[Path, Path] | None) -> tuple[str, Array, Array]:
+    """Return how rows are known again, and where those of both stand in each, by the way that finds most."""
+    best: tuple[str, Array, Array] = "", np.empty(0, np.int64), np.empty(0, np.int64)
+    for known, keys in _keys(base, head, same_source=same_source, splits=splits):
         here, there = _places(*keys)
-        if len(here):
-            return known, here, there
-    return "", np.empty(0, np.int64), np.empty(0, np.int64)
+        if len(here) > len(best[1]):
+            best = known, here, there
+    return best
 
 
 def _keys(
-    base: Path, head: Path, *, same_raw: bool, splits: tuple[Path, Path] | None
+    base: Path, head: Path, *, same_source: bool, splits: tuple[Path, Path] | None
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield ways to know rows again, each in words and as the queries of both sides' keys and places."""
     column = "SELECT {0} AS key, file_row_number AS place FROM read_parquet({1}, file_row_number=true)"
-    if same_raw:
-        yield "by their number", (column.format(ROW, literal(base)), column.format(ROW, literal(head)))
+    by_number = "by their number", (column.format(ROW, literal(base)), column.format(ROW, literal(head)))
+    if same_source:
+        yield by_number
         return
     yield (
         "by the values that the models take",
@@ -156,10 +159,11 @@ def _keys(
     )
     if splits is not None:
         columns = rowwise.shared(*(tables.read_columns(folder) for folder in splits))
-        sides = (_by_values(path, folder, columns) for path, folder in zip((base, head), splits, strict=True))
-        one, other = sides
+        one, other = (_by_values(path, folder, columns) for path, folder in zip((base, head), splits, strict=True))
         if one and other:
             yield "by the values of the columns that both have", (one, other)
+        if rowwise.same_targets(*splits):
+            yield by_number
 
 
 def _by_values(path: Path, split: Path, columns: Sequence[Column]) -> str | None:

@@ -52,7 +52,8 @@ def made(head: str, base: str | None, options: Options) -> Iterator[tuple[Line, 
     """
     with finding.found(head, base, options) as found:
         origins = [provenance.origin(side) for side in found.sides]
-        yield writing.title(found), writing.sections(found, origins, swept.sections(found.head))
+        sweep = swept.sections(found.head)
+        yield writing.title(found), writing.sections(found, origins, sweep)
 
 
 def report(head: str, base: str, out: Path | None, options: Options, pictures: str | None = None) -> list[str]:

@@ -17,6 +17,8 @@ from stages.tables import PARTS, ROW, Column, Columns
 if TYPE_CHECKING:
     import duckdb
 
+_SURE = 64  # bits by which two tables' targets must agree to be those of the same rows
+
 
 @dataclass(frozen=True)
 class PartChange:
@@ -72,6 +74,26 @@ def repeated(folder: Path, spill: Path) -> int:
             "SELECT count(*) FROM head WHERE part = 'test' AND value IN (SELECT value FROM head WHERE part = 'train')"
         )
         return int(database.execute(asked).fetchall()[0][0])
+
+
+def same_targets(base: Path, head: Path) -> bool:
+    """Say whether two splits have as many rows, and each row number the same target, too many to be so by chance."""
+    targets = [tables.read_columns(folder).target for folder in (base, head)]
+    if targets[0].type != targets[1].type:
+        return False
+    sides = [
+        " UNION ALL ".join(
+            f"SELECT {quoted(ROW)} AS number, {quoted(target.name)} AS target FROM {source}"
+            for part in PARTS
+            if (source := parts_source(folder, part))
+        )
+        for folder, target in zip((base, head), targets, strict=True)
+    ]
+    with connection() as database:
+        counts = [database.execute(f"SELECT count(*) FROM ({side})").fetchall()[0][0] for side in sides]
+        asked = f"SELECT count(*), entropy(b.target) FROM ({sides[0]}) b JOIN ({sides[1]}) h USING (number, target)"
+        ((same, bits),) = database.execute(asked).fetchall()
+    return bool(counts[0] == counts[1] == same and same * (bits or 0) >= _SURE)
 
 
 def shared(base: Columns, head: Columns) -> list[Column]:

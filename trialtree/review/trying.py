@@ -64,8 +64,9 @@ class Trying:
 
     def stop(self) -> None:
         """End it, whatever it is at."""
-        self._process.kill()
-        self._process.communicate()
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 def _seconds(folder: Path, rows: Path | None, *, pickles: bool) -> float | str:

@@ -41,7 +41,8 @@ def title(of: Findings) -> Line:
 
 def sections(of: Findings, origins: Sequence[Origin], swept: Sequence[Section] = ()) -> list[Section]:
     """Return the report, what matters most first; `origins` are base's and head's."""
-    pictures = list(drawn.pictures(of))
+    pictures = list(drawn.pictures(of))  # while the models are tried
+    of.wait()
     found = [
         Section("", list(_verdict(of))),
         Section("Warnings", [Bullets(list(warnings(of)))]),
