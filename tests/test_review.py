@@ -30,6 +30,7 @@ def bank_once(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     code.write_text(code.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     trial(repo, "Add a column")
     repo.git("switch", "-q", "main")
+    repo.dvc("checkout", "-q")
     return repo
 
 
@@ -91,6 +92,7 @@ def test_a_column_that_repeats_the_target_is_warned_of_and_the_code_named(bank_o
     assert "**Better**: roc\\_auc " in text
 
 
+@pytest.mark.slow
 def test_rescored_the_model_of_base_is_judged_on_the_rows_of_head(bank_once: Repo) -> None:
     text = report(bank_once, "data", "--rescore")
     assert "Base's model on all of head's test rows (150): **" in text
@@ -139,6 +141,26 @@ def test_an_experiment_is_reported_by_its_name(bank: Repo) -> None:
     text = report(bank, "exp")
     assert "\n## Trial `exp` (" in text
     assert "dvc exp apply exp\n" in text
+
+
+def test_dvc_draws_the_plots_of_both_sides(bank_once: Repo) -> None:
+    done = bank_once.dvc("plots", "diff", "main", "params", "--json")
+    assert {"ROC", "calibration", "confusion matrix", "feature importance"} <= json.loads(done.stdout)["data"].keys()
+
+
+@pytest.mark.slow
+def test_merged_by_squash_a_trial_stays_findable(ran: Repo) -> None:
+    ran.run("trialtree", "start", "soft", "-S", "train.hyperparameters.C=0.5")
+    ran.run("trialtree", "run")
+    ran.git("switch", "-q", "main")
+    ran.git("merge", "--squash", "-q", "soft")
+    commit = ran.commit("Soft, squashed")
+    ran.git("branch", "-q", "-D", "soft")
+    ran.run("trialtree", "track", "--all")
+    found = {run["name"]: run["tags"] for run in json.loads(ran.run("trialtree", "runs", "--json").stdout)}
+    tags = found[f"main@{commit[:7]}"]
+    assert (tags["trialtree.commit"], tags["branch"]) == (commit, "main")
+    assert f"{commit[:7]}" in ran.run("trialtree", "list", "--all").stdout
 
 
 @pytest.mark.slow
@@ -239,6 +261,7 @@ def test_a_model_file_that_is_damaged_is_not_timed(bank: Repo) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_the_cache_lacks_is_said_and_pulled_when_asked(bank: Repo, tmp_path: Path) -> None:
     clone = cloned(bank, tmp_path)
     text = report(clone, "origin/params", "--base", "origin/main")
@@ -260,6 +283,7 @@ def test_what_the_cache_lacks_is_said_and_pulled_when_asked(bank: Repo, tmp_path
     text = report(clone, "origin/params", "--base", "origin/main", "--pull")
     assert "Not told" not in text
     assert " µs a row" in text
+    assert gate(clone, "origin/params", "--base", "origin/main")["figures"][0]
 
 
 def cloned(repo: Repo, tmp_path: Path) -> Repo:
@@ -283,6 +307,7 @@ def test_what_cannot_be_reported_is_one_line(bank_once: Repo, arguments: tuple[s
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_many_columns_and_large_params_stay_within_a_comment(bank: Repo, tmp_path: Path) -> None:
     columns = ("age", "income", "city", *(f"column_{n:03}" for n in range(500)), "default")
 
@@ -360,6 +385,9 @@ def test_what_is_not_the_commits_is_refused(bank: Repo) -> None:
     bank.params({"train.hyperparameters.C": 5.0})
     bank.commit("Only the params")
     assert gate(bank)["review.up_to_date"] == (False, "params.yaml changed since; `dvc repro`, then commit")
+    assert section(report(bank, "params"), "Warnings").startswith(
+        "- dvc.lock is not that of this commit, and what is told below is of another: params.yaml changed since."
+    )
     bank.git("reset", "-q", "--hard", "HEAD~1")
     path = bank.path / "stages/evaluate.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")

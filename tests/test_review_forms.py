@@ -62,12 +62,23 @@ def test_long_tables_are_cut_until_all_fits_and_say_so() -> None:
     assert text.count("*and 390 more*") == 10
 
 
-def test_what_is_still_too_long_is_cut_where_nothing_is_open() -> None:
-    sections = [Section("Folded", [Paragraph("word " * 50)] * 20, folded=True)]
-    text = as_markdown(*sections, limit=2000)
-    assert len(text) <= 2000
-    assert text.count("<details>") == text.count("</details>") == 1
-    assert "Cut here" in text.partition("</details>")[2]
+def test_what_is_still_too_long_is_cut_between_blocks_with_nothing_open() -> None:
+    folded = Section("Folded", [Paragraph("word " * 50)] * 20, folded=True)
+    commands = Section("After", [Commands(["line"] * 50)])
+    for limit in range(600, 3000, 7):
+        text = as_markdown(folded, commands, limit=limit)
+        assert len(text) <= limit
+        assert text.count("<details>") == text.count("</details>")
+        assert text.count("```") % 2 == 0
+        assert text.endswith(
+            "*Cut here: a comment takes no more. `trialtree report --out report.html` has all of it.*\n"
+        )
+    assert as_markdown(folded, commands, limit=8000).count("word") == 1000
+
+
+def test_pictures_that_nobody_can_see_leave_no_empty_section() -> None:
+    section = Section("Plots", [Picture("roc", "ROC", b"")], folded=True)
+    assert markdown.render("Title", [section], lambda _: None) == "<!-- trialtree report -->\n## Title\n\n"
 
 
 def test_a_picture_has_words_and_a_section_may_be_folded() -> None:

@@ -448,3 +448,19 @@ def test_the_cells_of_an_earlier_sweep_are_not_tried_again() -> None:
     with pytest.raises(ParamsError) as error:
         make("grid", AZURE, start_from=["sweep:nix"])
     assert str(error.value) == "params.yaml: sweep.start_from[0]: nix is no sweep: iris-abcd"
+
+
+def test_a_family_whose_trials_fail_is_drawn_less_and_less() -> None:
+    space = {"train": {"choice": [
+        {"estimator": "good", "hyperparameters": {"C": {"uniform": [0, 1]}}},
+        {"estimator": "slow", "hyperparameters": {"C": {"uniform": [0, 1]}}},
+    ]}}  # fmt: skip
+    sampler, families = make("bayesian", space), []
+    for number in range(60):
+        point = sampler.ask(number)
+        assert point is not None
+        families.append(point.values["train.estimator"])
+        fails = families[-1] == "slow"
+        sampler.tell(number, "failed" if fails else "done", None if fails else (point.values[C],), ())
+    assert families[:10].count("slow") >= 3
+    assert families[30:].count("slow") <= 5

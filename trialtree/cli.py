@@ -261,7 +261,7 @@ def run(
 @app.command("list")
 def list_trials(
     all_commits: Annotated[
-        bool, typer.Option("--all-commits", help="Every trial of the branches, not the last.")
+        bool, typer.Option("--all-commits", "--all", help="Every trial of the branches, not the last.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -17,7 +17,7 @@ from stages.tables import Column
 from trialtree import revisions
 from trialtree.queries import differences
 from trialtree.queries.differences import Comparison
-from trialtree.review import bootstrap, columnwise, pairs, rowwise, subjects, verdict
+from trialtree.review import bootstrap, columnwise, pairs, rowwise, staleness, subjects, verdict
 from trialtree.review.bootstrap import Interval
 from trialtree.review.columnwise import Looked
 from trialtree.review.pairs import Pairs, PairsError
@@ -73,6 +73,7 @@ class Findings:
     looked: Looked | None = None
     repeated: int | None = None  # rows of head's test part that equal one of its train part
     models: Sequence[Model] = ()  # base's and head's
+    stale: Sequence[str] = ()  # in what head's dvc.lock is not that of its commit
     notes: list[str] = field(default_factory=list)
     wait: Callable[[], None] = lambda: None  # until the models are tried
 
@@ -109,6 +110,7 @@ def found(head: str, base: str | None, options: Options) -> Iterator[Findings]:
         if (trying := _begun(this, folder, data, models, options)) is not None:
             stack.callback(trying.stop)
             this.wait = lambda: _tried(this, trying.ended(), folder, options)
+        this.stale = staleness.reasons(one) if one.lock else ()
         _judge(this, data)
         _gates(this)
         _differences(this)

@@ -11,18 +11,16 @@ lets nothing through.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from stages import gates, params
 from stages.errors import UserError
 from stages.recipes import size_in_bytes
-from trialtree.branches import locks as files
 from trialtree.review import bootstrap, finding, pairs, provenance, subjects
 from trialtree.review.finding import Findings, Options
 from trialtree.review.section import NAME, NotWorse, ReviewParams
 from trialtree.review.subjects import PREDICTIONS
 from trialtree.review.verdict import shown, signed
-from trialtree.tracking import committed, locks
+from trialtree.tracking import locks
 
 _EXACT = 1e-9  # relative difference of a figure that was computed again
 
@@ -91,35 +89,10 @@ def _checks(asked: ReviewParams, of: Findings, wanted_base: bool, in_remote: boo
 
 def _up_to_date(of: Findings) -> Check:
     """Hold dvc.lock against the commit's own files."""
-    head, rule = of.head, "review.up_to_date"
-    content = head.laid.content
-    lock, pipeline = (files.parsed(content.read(f"{head.commit}:./{name}")) for name in ("dvc.lock", "dvc.yaml"))
-    missing = [stage for stage in locks.STAGES if stage not in head.lock]
-    if missing:
-        return Check(rule, False, f"dvc.lock has no {', '.join(missing)}: the pipeline has not run; `dvc repro`")
-    changed = committed.differing(content, head.commit, head.lock)
-    stale = sorted(files.stale(lock).intersection(locks.STAGES))
-    stages = pipeline.get("stages") or {}
-    other = [name for name in locks.STAGES if not _same_stage(stages.get(name), head.lock[name])]
-    said = [f"{', '.join(changed)} changed since"] if changed else []
-    said += [f"{', '.join(stale)} did not run on what the stages before made"] if stale else []
-    said += [f"{', '.join(other)} of dvc.yaml changed since"] if other else []
-    return Check(rule, not said, "; ".join(said) + "; `dvc repro`, then commit" if said else "dvc.lock is the commit's")
-
-
-def _same_stage(stage: Any, entry: Mapping[str, Any]) -> bool:
-    """Say whether a stage of dvc.yaml has the command, dependencies and outputs that dvc.lock has of it."""
-    if not isinstance(stage, Mapping) or stage.get("cmd") != entry.get("cmd"):
-        return False
-    deps = {dep if isinstance(dep, str) else next(iter(dep)) for dep in stage.get("deps") or ()}
-    outs = {
-        out if isinstance(out, str) else next(iter(out))
-        for kind in ("outs", "metrics", "plots")
-        for out in stage.get(kind) or ()
-    }
-    return deps == {dep["path"] for dep in entry.get("deps") or ()} and outs == {
-        out["path"] for out in entry.get("outs") or ()
-    }
+    said = "; ".join(of.stale)
+    return Check(
+        "review.up_to_date", not said, f"{said}; `dvc repro`, then commit" if said else "dvc.lock is the commit's"
+    )
 
 
 def _figures(of: Findings) -> Check:

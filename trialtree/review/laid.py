@@ -27,13 +27,13 @@ class Laid:
         """
         out = self.outs.get(path)
         target = self.folder / path / below
-        if out is None:
-            said = self.content.read(f"{self.commit}:./{path}")
-            if said is None:
-                return f"{path} is no output at {self.commit[:7]}"
+        said = self.content.read(f"{self.commit}:./{path}") if out is None or not out.md5.endswith(".dir") else None
+        if said is not None:  # Git's own, as metrics are
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(said)
             return None
+        if out is None:
+            return f"{path} is no output at {self.commit[:7]}"
         try:
             files = objects.located(out, below) if pull or self.pull else self._cached(out, below)
         except UserError as error:

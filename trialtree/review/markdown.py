@@ -2,38 +2,45 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from trialtree.review.blocks import Block, Bullets, Code, Commands, Line, Paragraph, Picture, Section, Strong, Table
 from trialtree.review.blocks import pieces as pieces_of
 
 MARK = "<!-- trialtree report -->"  # by which a comment is found again
-LIMIT = 65_536
+LIMIT = 65_000  # characters; GitHub takes 65,536, and who comments may add a link
 _ROWS = (1000, 100, 30, 10, 3)  # of a table at most, fewer and fewer until all fits
-_CUT = "\n\n*Cut here: a comment takes no more. `trialtree report --out report.html` has all of it.*\n"
+_CUT = "*Cut here: a comment takes no more. `trialtree report --out report.html` has all of it.*\n"
 
 Link = Callable[[Picture], str | None]  # the address of a picture; None where it has none
 
 
 def render(title: Line, sections: Sequence[Section], link: Link, limit: int = LIMIT) -> str:
     """Return a report; `link` says where a picture is."""
-    text = ""
+    head = f"{MARK}\n## {_line(title)}\n\n"
     for most in _ROWS:
-        text = "".join([f"{MARK}\n## {_line(title)}\n\n", *(_section(section, most, link) for section in sections)])
+        text = head + "".join(_section(section, most, link) for section in sections)
         if len(text) <= limit:
             return text
-    return _cut(text, limit)
+    return _cut(head, sections, link, limit - len(_CUT)) + _CUT
 
 
-def _cut(text: str, limit: int) -> str:
-    """Return a text cut where a line ends, with what was open closed."""
-    end = "\n\n</details>"
-    kept = text[: text.rfind("\n", 0, limit - len(_CUT) - len(end))]
-    opened = kept.count("<details>") > kept.count("</details>")
-    return kept + (end if opened else "") + _CUT
+def _cut(text: str, sections: Sequence[Section], link: Link, limit: int) -> str:
+    """Return as many whole sections as there is room for, and of the next one as many blocks."""
+    for section in sections:
+        prefixes = (replace(section, blocks=section.blocks[:n]) for n in range(len(section.blocks), -1, -1))
+        made = (_section(prefix, _ROWS[-1], link) for prefix in prefixes)
+        fitting = next(part for part in made if len(text) + len(part) <= limit)  # no block at all is no text
+        text += fitting
+        if fitting != _section(section, _ROWS[-1], link):
+            break
+    return text
 
 
 def _section(section: Section, most: int, link: Link) -> str:
     body = "\n\n".join(part for block in section.blocks for part in _block(block, most, link))
+    if not body:
+        return ""
     if section.folded:
         return f"<details><summary>{section.title}</summary>\n\n{body}\n\n</details>\n\n"
     return f"{'### ' + section.title + chr(10) * 2 if section.title else ''}{body}\n\n"
@@ -44,8 +51,11 @@ def _block(block: Block, most: int, link: Link) -> Iterator[str]:
         case Paragraph():
             yield _line(block.line)
         case Bullets():
-            if block.lines:
-                yield "\n".join(f"- {_line(line)}" for line in block.lines)
+            shown = [f"- {_line(line)}" for line in block.lines[:most]]
+            if left := len(block.lines) - len(shown):
+                shown.append(f"- and {left:,} more")
+            if shown:
+                yield "\n".join(shown)
         case Table():
             yield from _table(block, min(most, block.most))
         case Picture():

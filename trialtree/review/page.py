@@ -30,7 +30,7 @@ h1 { font-size: 1.35rem } h2 { font-size: 1.1rem; margin: 1.8rem 0 .5rem }
 .table { overflow-x: auto; margin: .8rem 0 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: right; overflow-wrap: normal }
-th { background: var(--soft) } .left { text-align: left }
+th { background: var(--soft) } td:not(.left) { white-space: nowrap } .left { text-align: left }
 code { font: .87em ui-monospace, monospace; background: var(--soft); padding: .1em .3em; border-radius: 4px;
   unicode-bidi: isolate; white-space: pre-wrap }
 pre { background: var(--soft); padding: .8rem 1rem; overflow-x: auto; font: .85em/1.5 ui-monospace, monospace }

@@ -68,9 +68,10 @@ def subject(name: str, commit: str, folder: Path, content: git.Objects, *, pull:
     placed = Laid(commit, folder, outs, content, pull)
     if not lock and not notes:
         notes.append("the pipeline has not run there: no dvc.lock")
-    for path in _SMALL:
-        missing = placed.have(path, pull=True) if path in placed.outs else None
-        notes += [missing] if missing else []
+    missing = {path: said for path in _SMALL if path in outs and (said := placed.have(path, pull=True)) is not None}
+    if missing:
+        first, said = next(iter(missing.items()))
+        notes.append(f"{', '.join(missing)}: {said.removeprefix(f'{first}: ')}")
     side = None
     if lock:
         try:

@@ -127,7 +127,7 @@ def mcnemar(base: Predicted, head: Predicted) -> McNemar:
 
 def shown(value: float) -> str:
     """Return a figure to four digits behind the point, or as many as tell it."""
-    return f"{value:.4f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:,.4g}"
+    return f"{value:.4f}" if value == 0 or 0.00005 <= abs(value) < 1000 else f"{value:,.4g}"
 
 
 def signed(value: float) -> str:

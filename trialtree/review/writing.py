@@ -75,6 +75,8 @@ def _verdict(of: Findings) -> Iterator[Block]:
     else:
         yield Paragraph(_said(of.verdict))
         yield Paragraph(_on_which(of))
+    if of.pairs is not None and of.pairs.same_test:
+        return  # scored again, base's model says the same
     if of.rescored is not None:
         yield Paragraph([f"Base's model on all of head's test rows ({of.rescored.rows:,}): ", *_said(of.rescored)])
     elif of.rescored_not is not None:
@@ -117,6 +119,8 @@ def _on_which(of: Findings) -> list[Piece]:
 
 def warnings(of: Findings) -> Iterator[Line]:
     """Yield what a reviewer must not miss."""
+    if of.stale:
+        yield f"dvc.lock is not that of this commit, and what is told below is of another: {'; '.join(of.stale)}."
     if of.rows is not None and of.rows.learned:
         learned = of.rows.learned
         yield (
@@ -155,21 +159,20 @@ def _gate(result: gates.Result) -> str:
 
 
 def _metrics(of: Findings) -> Iterator[Block]:
-    rows = (
-        of.compared.metrics
-        if of.compared
-        else [Row(n, [v]) for n, v in (of.head.side.metrics if of.head.side else {}).items()]
+    metrics = of.head.side.metrics if of.head.side else {}
+    rows = of.compared.metrics if of.compared else [Row(name, [value]) for name, value in metrics.items()]
+    rows = sorted(
+        (r for r in rows if not r.name.endswith("_std")), key=lambda row: (_part(row.name), not _main(of, row))
     )
-    rows = sorted((r for r in rows if not r.name.endswith("_std")), key=lambda row: _part(row.name))
     if of.base is None:
-        yield Table(["metric", "value"], [[_name(row), _figure(row.values[0])] for row in rows])
+        yield Table(["metric", "value"], [[_name(of, row), _figure(row.values[0])] for row in rows])
     else:
+        both = of.pairs is not None and not of.pairs.same_test
+        known = f"on the {of.pairs.shared:,} rows of both" if of.pairs and both else "95 % interval"
         yield Table(
-            ["metric", "base", "head", "difference", "95 % interval"],
-            [[_name(row), *map(_figure, row.values), *_change(of, row)] for row in rows],
+            ["metric", "base", "head", "difference", known],
+            [[_name(of, row), *map(_figure, row.values), *_change(of, row, both=both)] for row in rows],
         )
-        if any(row.name.startswith("test.") for row in rows) and of.pairs and not of.pairs.same_test:
-            yield Paragraph("Base and head are each on their own test part; the intervals are on the rows of both.")
     if of.gates:
         yield Table(
             ["gate", "rule", "value", "result"],
@@ -178,30 +181,39 @@ def _metrics(of: Findings) -> Iterator[Block]:
         )
 
 
+def _main(of: Findings, row: Row) -> bool:
+    return row.name == f"test.{of.metric}"
+
+
 def _part(name: str) -> int:
     part = name.partition(".")[0]
     return _PARTS.index(part) if part in _PARTS else len(_PARTS)
 
 
-def _name(row: Row) -> Line:
-    return Code(row.name)
+def _name(of: Findings, row: Row) -> Line:
+    return [Code(row.name), " ", Strong("decides")] if of.base is not None and _main(of, row) else Code(row.name)
 
 
 def _figure(number: float | None) -> str:
     return "–" if number is None else f"{number:,}" if isinstance(number, int) else shown(number)
 
 
-def _change(of: Findings, row: Row) -> list[Line]:
-    """Return a metric's difference, marked as better or worse where the rows show it, and its interval."""
+def _change(of: Findings, row: Row, *, both: bool) -> list[Line]:
+    """Return a metric's difference and its interval, marked as better or worse where the rows show it.
+
+    With `both` the interval is of other rows than the difference, and stands with its own.
+    """
     change = row.changes()[1]
-    if change is None:
-        return ["–", ""]
     part, _, name = row.name.partition(".")
     interval = of.intervals.get(name) if part == "test" else None
-    said: list[Piece] = [_signed(change)]
-    if interval is not None and interval.excludes_zero:
-        said.append(" better" if (interval.difference < 0) == gates.lower_is_better(name) else " worse")
-    return [said, f"{signed(interval.low)} to {signed(interval.high)}" if interval else ""]
+    said = "–" if change is None else _signed(change)
+    if interval is None or change is None or interval.low == interval.high:
+        return [said, ""]
+    ends = f"{signed(interval.low)} to {signed(interval.high)}"
+    mark = ""
+    if interval.excludes_zero:
+        mark = " better" if (interval.difference < 0) == gates.lower_is_better(name) else " worse"
+    return [said, f"{signed(interval.difference)}{mark}: {ends}"] if both else [said + mark, ends]
 
 
 def _signed(change: float) -> str:

@@ -51,7 +51,11 @@ class Modelled(Learning):
     def tell(
         self, number: int, state: State, objective: tuple[float, ...] | None, curve: Sequence[tuple[int, float]]
     ) -> None:
-        """Take what came of a trial; of one that failed nothing is learned."""
+        """Take what came of a trial.
+
+        One that failed is worse than all others to a model that takes trials without a value (TPE): a family whose
+        fits run out of time would else be drawn for ever. It does not count towards the first points.
+        """
         from optuna.trial import TrialState
 
         if number not in self._running:
@@ -64,6 +68,8 @@ class Modelled(Learning):
             self._report(told, curve[-1][0], self.curve_sign * curve[-1][1])
             self._study.tell(told, state=TrialState.PRUNED)
             self.learned += 1
+        elif len(self._study.directions) == 1:
+            self._study.tell(told, state=TrialState.PRUNED)
         else:
             self._study.tell(told, state=TrialState.FAIL)
 
