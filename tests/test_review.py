@@ -380,6 +380,20 @@ def test_each_fault_is_refused_with_its_reason(
     assert said in reason
 
 
+def test_a_trial_does_not_pass_by_what_it_leaves_out(bank: Repo) -> None:
+    bank.params({"review": {"metric": "roc_auc", "metrics": {"accuracy": {"min": 0.9999}}}})
+    bank.params({"register.gates.roc_auc.min": 0.99})
+    bank.commit("Ask for more on main")
+    bank.git("switch", "-q", "params")
+    bank.params({"review": {"up_to_date": False}, "register.gates": {}})
+    bank.commit("Ask for nothing")
+    found = gate(bank)
+    assert found["review.metrics.accuracy"][1].endswith(", min 0.9999 (so asks main)")
+    assert found["register.gates.roc_auc"][1].endswith(", min 0.99 (so asks main)")
+    assert not found["register.gates.roc_auc"][0]
+    assert gate(bank, "--no-base") == {rule: of for rule, of in gate(bank, "--no-base").items() if of[0]}
+
+
 def test_what_is_not_the_commits_is_refused(bank: Repo) -> None:
     bank.git("switch", "-q", "params")
     bank.params({"train.hyperparameters.C": 5.0})

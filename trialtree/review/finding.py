@@ -180,21 +180,29 @@ def _flat(side: Subject) -> dict[str, Any]:
 
 
 def _gates(this: Findings) -> None:
-    """Hold head's gates against its metrics; the registry's champion is not asked."""
-    asked = this.head.param("register.gates") or {}
-    if not isinstance(asked, Mapping) or this.head.side is None:
-        return
+    """Hold head's gates against its metrics."""
     try:
-        read = {str(name): params.parse(f"register.gates.{name}", value, Gate) for name, value in asked.items()}
-        bounds = {n: replace_champion(g) for n, g in read.items() if g.min is not None or g.max is not None}
-        this.gates = gates.check(bounds, this.head.side.metrics, None)
+        this.gates = gated(this.head, this.head)
     except UserError as error:
         this.notes.append(f"{this.head.name}: {error}")
 
 
-def replace_champion(gate: Gate) -> Gate:
-    """Return a gate without what only the registry can say."""
-    return gate.model_copy(update={"better_than": None})
+def gated(by: Subject, of: Subject) -> list[Result]:
+    """Return what came of a side's gates on another's metrics; the registry's champion is not asked.
+
+    Raises:
+        UserError: a gate is none, or on a metric that there is not.
+    """
+    asked = by.param("register.gates") or {}
+    if not isinstance(asked, Mapping) or of.side is None:
+        return []
+    read = {str(name): params.parse(f"register.gates.{name}", value, Gate) for name, value in asked.items()}
+    bounds = {
+        name: gate.model_copy(update={"better_than": None})
+        for name, gate in read.items()
+        if gate.min is not None or gate.max is not None
+    }
+    return gates.check(bounds, of.side.metrics, None)
 
 
 def _differences(this: Findings) -> None:

@@ -10,7 +10,7 @@ lets nothing through.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages import gates, params
 from stages.errors import UserError
@@ -18,7 +18,7 @@ from stages.recipes import size_in_bytes
 from trialtree.review import bootstrap, finding, pairs, provenance, subjects
 from trialtree.review.finding import Findings, Options
 from trialtree.review.section import NAME, NotWorse, ReviewParams
-from trialtree.review.subjects import PREDICTIONS
+from trialtree.review.subjects import PREDICTIONS, Subject
 from trialtree.review.verdict import shown, signed
 from trialtree.tracking import locks
 
@@ -38,51 +38,59 @@ class Check:
         return f"{'pass' if self.holds else 'FAIL'}  {self.rule}: {self.said}"
 
 
-def gate(head: str, base: str | None, *, pull: bool = False, in_remote: bool | None = None) -> list[Check]:
+def gate(head: str, base: str | None, *, pull: bool = False) -> list[Check]:
     """Return what came of each rule, those that fail last.
 
+    The rules are head's own and base's: a trial does not pass by what it leaves out of params.yaml.
+
     Raises:
-        UserError: there is no such head, or its review section is wrong.
+        UserError: there is no such head, or a review section is wrong.
     """
-    options = Options(pull=pull, time=False)
-    asked = _section(head)
-    if asked.prediction_time is not None:
-        options = Options(pull=pull)
+    against = subjects.resolved(base)[0] if base else None
+    sections = [_section(name) for name in (head, against) if name]
+    options = Options(pull=pull, time=any(section.prediction_time is not None for section in sections))
     with finding.found(head, base, options) as found:
         found.wait()
-        checks = list(_checks(asked, found, base is not None, asked.in_remote if in_remote is None else in_remote))
+        checks = list(_checks(sections[0], found.head, found, base is not None))
+        failed = {check.rule for check in checks if not check.holds}
+        if found.base is not None:
+            for check in _checks(sections[1], found.base, found, wanted_base=True):
+                if not check.holds and check.rule not in failed:
+                    checks = [one for one in checks if one.rule != check.rule]
+                    checks.append(replace(check, said=f"{check.said} (so asks {found.base.name})"))
     return sorted(checks, key=lambda check: not check.holds)
 
 
-def _section(head: str) -> ReviewParams:
+def _section(name: str) -> ReviewParams:
     """Return the review section of a revision."""
     from trialtree import revisions
     from trialtree.tracking import git
 
     with git.objects() as content:
-        read = content.read(f"{revisions.commit(head)}:./params.yaml") or b""
+        read = content.read(f"{revisions.commit(name)}:./params.yaml") or b""
     try:
         found = locks.load(read)
     except locks.TrialError as error:
-        raise params.ParamsError(f"params.yaml of {head} {error}") from None
+        raise params.ParamsError(f"params.yaml of {name} {error}") from None
     section = found.get(NAME) if isinstance(found, Mapping) else None
     return params.parse(NAME, section, ReviewParams)
 
 
-def _checks(asked: ReviewParams, of: Findings, wanted_base: bool, in_remote: bool) -> Iterator[Check]:
-    """Yield what came of each rule that is asked for."""
+def _checks(asked: ReviewParams, by: Subject, of: Findings, wanted_base: bool) -> Iterator[Check]:
+    """Yield what came of each rule of a side's review section, and of its gates."""
     if of.head.side is None:
         yield Check("trial", False, "; ".join(of.head.notes) or "there is none")
         return
     if asked.up_to_date:
         yield _up_to_date(of)
     yield _figures(of)
+    yield from _gates(by, of)
     yield from _bounds(asked, of)
     if wanted_base:
         yield from _not_worse(asked, of)
     yield from _model(asked, of)
     yield from _data(asked, of, wanted_base)
-    if in_remote:
+    if asked.in_remote:
         held = provenance.in_remote(of.head)
         yield Check("review.in_remote", held == "yes", {"-": "there is no DVC remote"}.get(held, held))
 
@@ -116,10 +124,19 @@ def _figures(of: Findings) -> Check:
     return Check(rule, True, f"{len(again)} metrics of the test part are what the predictions give")
 
 
-def _bounds(asked: ReviewParams, of: Findings) -> Iterator[Check]:
-    """Yield what came of the bounds of review, and of the gates of register."""
-    for result in of.gates:
+def _gates(by: Subject, of: Findings) -> Iterator[Check]:
+    """Yield what came of the gates that a side's register section has."""
+    try:
+        results = finding.gated(by, of.head)
+    except UserError as error:
+        yield Check("register.gates", False, str(error))
+        return
+    for result in results:
         yield Check(f"register.gates.{result.metric}", result.holds, str(result))
+
+
+def _bounds(asked: ReviewParams, of: Findings) -> Iterator[Check]:
+    """Yield what came of the bounds of review."""
     metrics = of.head.side.metrics if of.head.side else {}
     for name, bounds in asked.metrics.items():
         rule = f"review.metrics.{name}"
