@@ -133,7 +133,7 @@ def test_commands_are_quoted_for_a_shell() -> None:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     """A repository whose columns and categories are what a browser must not take for its own."""
     repo = reviewing.made(tmp_path_factory.mktemp("hostile"))
-    branch(repo, "hostile")
+    branch(repo, "hostile", {"fetch.header": True})
     names = [*HOSTILE[:8], "שלום", "w" * 10_000]
     extra = [[*line[:3], *((n * (k + 3)) % 7 + k for k in range(len(names))), line[3]] for n, line in enumerate(rows())]
     named = [[*line[:2], HOSTILE[n % 13], *line[3:]] for n, line in enumerate(extra)]
@@ -159,7 +159,7 @@ def test_a_hostile_table_runs_nothing_in_a_browser_at_any_width(hostile: Repo, t
             assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), width
         assert shown.evaluate("document.title").startswith("Trial hostile ")
         assert shown.evaluate("document.querySelectorAll('script, a, iframe, code img').length") == 0
-        assert shown.evaluate("document.querySelectorAll('img').length") == text.count("![")
+        assert shown.evaluate("document.querySelectorAll('img').length") == text.count("](plots/")
         shown.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         said = shown.text()

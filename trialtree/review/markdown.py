@@ -9,6 +9,7 @@ from trialtree.review.blocks import pieces as pieces_of
 
 MARK = "<!-- trialtree report -->"  # by which a comment is found again
 LIMIT = 65_000  # characters; GitHub takes 65,536, and who comments may add a link
+_UNFOLDED, _FEW = 15, 3  # rows of a table that are seen at once; a few more are not folded away
 _ROWS = (1000, 100, 30, 10, 3)  # of a table at most, fewer and fewer until all fits
 _CUT = "*Cut here: a comment takes no more. `trialtree report --out report.html` has all of it.*\n"
 
@@ -66,13 +67,17 @@ def _block(block: Block, most: int, link: Link) -> Iterator[str]:
 
 
 def _table(table: Table, most: int) -> Iterator[str]:
-    """Yield a table, and how many rows are left out."""
+    """Yield a table, the rows behind the first ones folded, and how many are left out."""
     if not table.rows:
         return
     marks = [":--" if place < table.left else "--:" for place in range(len(table.header))]
-    lines = [_row([_escaped(name) for name in table.header]), _row(marks)]
-    lines += [_row([_line(cell, in_table=True) for cell in row]) for row in table.rows[:most]]
-    yield "\n".join(lines)
+    header = [_row([_escaped(name) for name in table.header]), _row(marks)]
+    rows = [_row([_line(cell, in_table=True) for cell in row]) for row in table.rows[:most]]
+    shown = rows if len(rows) <= _UNFOLDED + _FEW else rows[:_UNFOLDED]
+    yield "\n".join([*header, *shown])
+    if folded := rows[len(shown) :]:
+        inner = "\n".join([*header, *folded])
+        yield f"<details><summary>and {len(folded):,} more</summary>\n\n{inner}\n\n</details>"
     if (left := len(table.rows) - most) > 0:
         yield f"*and {left:,} more*"
 

@@ -3,8 +3,7 @@
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from trialtree.sweep.limits import Limits
 from trialtree.sweep.records import Decision, Sweep, Trial
 from trialtree.sweep.section import SweepParams
 from trialtree.sweep.telling import Teller
+from trialtree.sweep.timing import Timed
 
 # Of a trial as it ended, beside what is said of how.
 _KEPT = ("seconds", "metrics", "commit", "model_bytes", "ran", "restored", "curve")
@@ -23,14 +23,14 @@ _ROOM = 65536  # bytes that the journal should be able to grow by
 _CLEARED: Mapping[str, Any] = dict.fromkeys(("objective", "reason", "status", "stage", "decision"))
 
 
-class Ledger:
+class Ledger(Timed):
     """A sweep, written down."""
 
     def __init__(self, journal: Journal, sweep: Sweep, section: SweepParams, teller: Teller) -> None:
+        super().__init__()
         self.journal, self.sweep = journal, sweep
         self.limits = Limits(section, sweep)
         self.exhausted = False  # nothing new is left to be asked for
-        self.parts: dict[str, float] = {}  # seconds that went into the driver's own work
         self._retries, self._teller = section.limits.retries, teller
         # Of an earlier driver: what had failed and is to be run again, then what had not ended.
         self._again = deque(trial.number for trial in sweep.of("waiting") if trial.reason is not None)
@@ -146,15 +146,6 @@ class Ledger:
         if self.exhausted:
             return f"the space is exhausted: all of its {len(self.sweep.trials)} points were tried"
         return f"limits.trials: {len(self.sweep.trials)} trials"
-
-    @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Add the time of the block to a part of the driver's own work."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - begun
 
 
 def now() -> int:

@@ -8,9 +8,7 @@ meanwhile made it, or the process was lost in which it ran.
 import json
 import shlex
 import sys
-import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +19,7 @@ from trialtree.sweep.engine.caching import remove
 from trialtree.sweep.engine.entries import Entry
 from trialtree.sweep.engine.hashes import Hash
 from trialtree.sweep.engine.pipeline import Stage
+from trialtree.sweep.timing import Timed
 from trialtree.tracking import locks
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Tree:
 
 
 @dataclass
-class Made:
+class Made(Timed):
     """What came of a trial."""
 
     commit: str = ""
@@ -67,16 +66,6 @@ class Made:
     ran: list[str] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
     outs: Mapping[str, Hash] = field(default_factory=dict)  # all that DVC keeps of it, by path
-    parts: dict[str, float] = field(default_factory=dict)  # seconds
-
-    @contextmanager
-    def timed(self, part: str) -> Iterator[None]:
-        """Add the time of the block to a part."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - begun
 
 
 class Making:
