@@ -28,6 +28,7 @@ def changed(repo: Repo, name: str) -> list[str]:
     return [line for line in lines if line[0] in "+-" and not line.startswith(("+++", "---"))]
 
 
+@pytest.mark.slow
 def test_a_table_is_added_trained_on_edited_and_pulled(there: Repo, tmp_path: Path) -> None:
     assert data.add([table(tmp_path)]) == [
         "data/source/t.csv: under DVC, and fetch.source of params.yaml",

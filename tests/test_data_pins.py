@@ -182,6 +182,7 @@ def test_what_cannot_be_added_is_said_and_changes_nothing(there: Repo, web: Web,
     assert there.git("status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_no_secret_is_printed_or_written(there: Repo, web: Web, tmp_path: Path) -> None:
     secrets = {
         "AWS_ACCESS_KEY_ID": "planted", "AWS_SECRET_ACCESS_KEY": "planted", "AWS_SESSION_TOKEN": "planted",

@@ -89,6 +89,7 @@ def ended(uri: str) -> list[tuple[str, str]]:
     return found if all(status != "RUNNING" for status, _ in found) else []
 
 
+@pytest.mark.slow
 def test_a_long_fit_is_seen_while_it_runs_and_left_to_register(slow: Callable[..., Repo]) -> None:
     repo = slow()
     with training(repo) as train:

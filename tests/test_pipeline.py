@@ -90,6 +90,7 @@ def _md5(lock: list[str], path: str, last: bool = True) -> str:
     return next(line.strip() for line in lock[at:] if line.strip().startswith("md5:"))
 
 
+@pytest.mark.slow
 def test_two_runs_of_a_main_in_one_process_do_not_know_each_other(repo: Repo, tmp_path: Path) -> None:
     other = make_repo(tmp_path / "other", tmp_path / "home")
     other.params({"split.seed": 3})
@@ -185,6 +186,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(repo: Repo, stage: str)
     assert [path for path in left if "partial" in path.name] == []
 
 
+@pytest.mark.slow
 def test_a_clone_gets_a_table_of_ones_own_by_dvc_pull(repo: Repo, tmp_path: Path) -> None:
     table = tmp_path / "my table.csv"
     rows = [f"{i},{i * i % 17},{'ab'[i % 2]}" for i in range(60)]

@@ -175,6 +175,7 @@ def test_an_interrupted_queue_keeps_what_has_not_ended_in_its_order(tiny: Repo, 
     assert stashed(tiny, "stash") == []
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_killed_loses_nothing(tiny: Repo, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     queue(tiny, "x=0.1", "-n", "before", "evaluate")

@@ -135,6 +135,7 @@ def test_several_trials_stand_in_one_table_with_the_best_marked(bank_once: Repo)
     assert "| `train.hyperparameters.C` | `1.0` | `0.001` | = | = |" in rows
 
 
+@pytest.mark.slow
 def test_an_experiment_is_reported_by_its_name(bank: Repo) -> None:
     bank.dvc("exp", "run", "-q", "-n", "exp", "-S", "train.hyperparameters.C=0.1", "evaluate")
     bank.git("checkout", "-q", ".")
@@ -220,6 +221,7 @@ def test_metrics_of_one_side_and_other_names_are_shown_as_they_are(bank: Repo) -
     assert "register.gates.roc\\_auc: reports/metrics.json has no such metric" in text
 
 
+@pytest.mark.slow
 def test_another_task_is_told_and_not_judged(bank: Repo) -> None:
     estimator = "sklearn.linear_model.LinearRegression"
     changes = {"split.target": "income", "split.by": "random", "train": {"estimator": estimator}}

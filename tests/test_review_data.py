@@ -84,7 +84,8 @@ def test_columns_that_came_went_or_changed_their_type_are_told() -> None:
 def test_the_index_is_that_of_its_definition() -> None:
     base, head = np.array([100, 200, 700]), np.array([300, 300, 400])
     before, now = (base + 0.5) / 1001.5, (head + 0.5) / 1001.5
-    assert drift.index(base, head) == pytest.approx(((now - before) * np.log(now / before)).sum())
+    chance = 2 * (1 / 1000 + 1 / 1000)
+    assert drift.index(base, head) == pytest.approx(((now - before) * np.log(now / before)).sum() - chance)
     assert drift.index(base, base) == 0.0
     assert drift.index(np.array([5]), np.array([0])) == 0.0
 
@@ -105,6 +106,22 @@ def test_numbers_that_moved_have_drifted_and_gaps_are_a_bin_of_their_own() -> No
     gaps = drift.drift(Column("x", "number"), numbers(base), numbers([None, *base[1:2500], *[None] * 2500]))
     assert gaps.missing == (0.0, pytest.approx(0.5, abs=0.001))
     assert gaps.index > drift.LARGE
+
+
+@pytest.mark.parametrize(
+    ("base", "head"),
+    [([5] * 500, [3] * 500), ([1, 2] * 250, [0, 2] * 250), ([1] * 475 + [9] * 25, [0] * 475 + [9] * 25)],
+)
+def test_few_values_that_moved_down_have_drifted_too(base: list[int], head: list[int]) -> None:
+    assert drift.drift(Column("x", "integer"), numbers(base, "int64"), numbers(head, "int64")).index > drift.LARGE
+    assert drift.drift(Column("x", "number"), numbers(base), numbers(head)).index > drift.LARGE
+
+
+@pytest.mark.parametrize("levels", [50, 300, 1000])
+def test_many_categories_do_not_drift_by_chance(levels: int) -> None:
+    draw = np.random.default_rng(0)
+    base, head = (numbers([str(n) for n in draw.integers(levels, size=1000)], "string") for _ in range(2))
+    assert drift.drift(Column("k", "category"), base, head).index < drift.SOME
 
 
 def test_dates_and_constant_columns_have_a_middle_and_no_spread_of_one_value() -> None:
@@ -137,8 +154,15 @@ def test_a_column_that_repeats_the_target_gives_it_away(kind: str) -> None:
     found = leakage.gives_away(target, values, classes=True)
     assert found is not None
     assert found >= 0.99
-    amounts = draw.normal(size=2000)
-    assert leakage.gives_away(amounts, numbers(3 * amounts + 1), classes=False) == pytest.approx(1.0, abs=0.01)
+    for amounts in (draw.normal(size=600), draw.lognormal(0, 2, 600)):
+        assert leakage.gives_away(amounts, numbers(3 * amounts + 1), classes=False) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_number_that_separates_the_classes_at_a_border_gives_them_away() -> None:
+    draw = np.random.default_rng(0)
+    target = draw.choice(["yes", "no"], 600)
+    risk = np.where(target == "yes", 0.5, 0.0) + draw.uniform(0, 0.5, 600)
+    assert leakage.gives_away(target, numbers(risk), classes=True) is not None
 
 
 def test_what_only_helps_or_names_each_row_gives_nothing_away() -> None:

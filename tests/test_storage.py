@@ -60,6 +60,7 @@ def test_a_run_says_shares_hashes_libraries_and_the_commit_of_its_data(ran: Repo
     assert (found["train_test_split_ratio"], found["dirty"]) == ("0.2", "true")
 
 
+@pytest.mark.slow
 def test_the_parts_are_inputs_of_the_run_once_each(ran: Repo) -> None:
     ran.dvc("remote", "add", "-d", "store", "s3://bucket/prefix")
     ran.params({"split.files": {"train": 3}, "split.validation": 0.1})
@@ -99,6 +100,7 @@ def replace_inputs(run: object) -> object:
     return run
 
 
+@pytest.mark.slow
 def test_no_secret_reaches_mlflow_the_outputs_or_a_message(ran: Repo) -> None:
     ran.git("remote", "add", "origin", f"https://user:{SECRET}@host.invalid/team/x.git")
     ran.dvc("remote", "add", "-d", "store", f"https://user:{SECRET}@host.invalid/dvc?sig={SECRET}")

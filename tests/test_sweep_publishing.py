@@ -202,6 +202,7 @@ def test_a_failed_trial_that_is_run_again_is_replaced(swept: Repo) -> None:
     assert nothing_new(swept)
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_a_sweep_goes_on_and_has_each_trial_once(swept: Repo) -> None:
     for first in (0, 4, 8):
         log = sweep(swept)

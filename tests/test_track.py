@@ -233,6 +233,7 @@ def test_description_and_tags_of_params_are_those_of_the_run(ran: Repo) -> None:
     )
 
 
+@pytest.mark.slow
 def test_stages_get_runs_of_their_own_where_params_ask_for_them(ran: Repo) -> None:
     ran.params({"tracking": {"stages": True}, "train.hyperparameters.C": 0.5})
     ran.run("trialtree", "run")

@@ -20,7 +20,7 @@ _METRICS = ("reports/metrics.json", "reports/script.json")
 _DATA, _CURVES = "reports/data.json", "reports/curves.csv"
 _CODE = ("stages/", ".py")  # how the path of a file of code begins, or ends
 # The sections that no stage from fetch to evaluate has in dvc.lock.
-_OTHERS = ("experiment", "register", "sweep")
+_OTHERS = ("experiment", "register", "sweep", "review")
 
 Read = Callable[[str], bytes | None]
 

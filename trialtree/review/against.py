@@ -39,6 +39,7 @@ class _Row:
         self.verdict: Verdict | None = of.verdict
         self.why_not = of.why_not
         self.failed = [result.metric for result in of.gates if not result.holds]
+        self.gates = ", ".join(self.failed) or ("pass" if of.gates else "–")
         self.params = {row.name: row.values for row in of.compared.params} if of.compared else {}
         self.notes = of.notes
 
@@ -68,7 +69,7 @@ def _sections(rows: Sequence[_Row]) -> "list[Section]":
             signed(found.interval.difference) if found else "–",
             f"{signed(found.interval.low)} to {signed(found.interval.high)}" if found else "",
             f"{found.rows:,}" if found else "",
-            ", ".join(row.failed) or "pass",
+            row.gates,
         ])  # fmt: skip
     metric = next((row.verdict.metric for row in rows if row.verdict), "metric")
     header = ["trial", "verdict", metric, "difference", "95 % interval", "rows", "gates"]

@@ -23,7 +23,7 @@ class Code:
     def shown(self) -> str:
         """The text as it may be shown."""
         text = self.text if len(self.text) <= _LONGEST else self.text[: _LONGEST - 1] + "…"
-        return "".join(_visible(letter) for letter in text) or "∅"
+        return visible(text) or "∅"
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,7 @@ def value(of: Any) -> Line:
     return Code("true" if of is True else "false" if of is False else str(of))
 
 
-def _visible(letter: str) -> str:
-    """Return a letter, or its number where it is none to be seen: a control, a break, what turns the direction."""
-    if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return f"\\u{ord(letter):04x}"
-    return letter
+def visible(text: str) -> str:
+    """Return a text with numbers for letters that cannot be seen: controls, breaks, what turns the direction."""
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in hidden else c for c in text)

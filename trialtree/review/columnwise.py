@@ -24,6 +24,8 @@ class Looked:
     drifts: Sequence[Drift] = ()  # the largest first
     giveaways: Mapping[str, float] = field(default_factory=dict)  # how well a column alone predicts the target
     in_both: Mapping[str, int] = field(default_factory=dict)  # rows of test whose id train has too, by column
+    compared: bool = False  # whether base's data were here
+    test_rows: int = 0  # of head
     missing: Mapping[str, float] = field(default_factory=dict)  # share of head's rows without a value, by column
 
 
@@ -57,12 +59,17 @@ def look(head: Path, base: Path | None) -> Looked:
         if column.role == "target":
             continue
         both = of_head(("train", "test"))
-        if column.role == "feature" and (share := leakage.gives_away(wanted, both, classes=classes)) is not None:
+        # A date near another tells much of what changes in time, which is no leak.
+        if (
+            column.role == "feature"
+            and column.type != "date"
+            and (share := leakage.gives_away(wanted, both, classes=classes)) is not None
+        ):
             giveaways[column.name] = share
         if leakage.names_things(column, both) and (rows := leakage.in_both(of_head(("train",)), of_head(("test",)))):
             in_both[column.name] = rows
     drifts.sort(key=lambda one: (-one.index, one.name))
-    return Looked(drifts, giveaways, in_both, missing)
+    return Looked(drifts, giveaways, in_both, base is not None, Part("test", head).num_rows, missing)
 
 
 def _missing(values: "pa.ChunkedArray") -> float:

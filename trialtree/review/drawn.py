@@ -41,7 +41,10 @@ def pictures(of: Findings) -> Iterator[Picture]:
 
 
 def _read(content: bytes | None) -> Rows:
-    return list(csv.DictReader(io.StringIO((content or b"").decode(errors="replace"))))
+    try:
+        return list(csv.DictReader(io.StringIO((content or b"").decode(errors="replace"))))
+    except csv.Error:
+        return []
 
 
 def _drawn(draw: Callable[[Any, Sides, Sequence[str]], bool], sides: Sides, names: Sequence[str]) -> bytes | None:
@@ -55,12 +58,12 @@ def _drawn(draw: Callable[[Any, Sides, Sequence[str]], bool], sides: Sides, name
         try:
             if not draw(figure, sides, names):
                 return None
-        except (KeyError, ValueError):
+            target = io.BytesIO()
+            figure.savefig(target, dpi=110, format="png", metadata={"Software": None})
+        except (ArithmeticError, KeyError, TypeError, ValueError, MemoryError):
             return None  # a file of another trial's making
         finally:
             plt.close(figure)
-        target = io.BytesIO()
-        figure.savefig(target, dpi=110, format="png", metadata={"Software": None})
         return target.getvalue()
 
 

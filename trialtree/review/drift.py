@@ -1,9 +1,11 @@
 """How far a column's values have moved between two versions of the data.
 
-The population stability index over ten bins of equal count in base (a gap is a
-bin of its own; of categories, the values): the sum of (head - base) log(head /
-base) over the shares, half a row added to each. Under 0.1 is taken as no
-change, over 0.25 as a large one (Siddiqi 2006, Credit Risk Scorecards).
+The population stability index: the sum of (head - base) log(head / base) over
+the shares of bins, half a row added to each, less what chance gives equal
+distributions on so many rows. Bins are ten of equal count in base, what is
+below and above all of base, and the gaps; of few different numbers each value;
+of categories the values, rare ones in one bin. Under 0.1 is taken as no change,
+over 0.25 as a large one (Siddiqi 2006, Credit Risk Scorecards).
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ Array = NDArray[Any]
 SOME, LARGE = 0.1, 0.25  # of the index
 _BINS = 10
 _BARS = 10  # of a sparkline
+_FEW = 20  # different numbers of which each has a bin
+_RARE = 5  # rows of both sides below which a category is rare
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SHOWN = 3  # categories named
 
@@ -48,7 +52,7 @@ def drift(column: Column, base: "pa.ChunkedArray", head: "pa.ChunkedArray") -> D
         return _of_texts(column, base, head, missing)
     sides = numbers(base), numbers(head)
     known = [side[np.isfinite(side)] for side in sides]
-    edges = np.unique(np.quantile(known[0], np.linspace(0, 1, _BINS + 1)[1:-1])) if len(known[0]) else np.empty(0)
+    edges = _edges(known[0])
     counts = [
         np.append(np.bincount(np.searchsorted(edges, k), minlength=len(edges) + 1), len(s) - len(k))
         for k, s in zip(known, sides, strict=True)
@@ -66,13 +70,26 @@ def drift(column: Column, base: "pa.ChunkedArray", head: "pa.ChunkedArray") -> D
     )
 
 
+def _edges(known: Array) -> Array:
+    """Return the upper ends of bins of base's finite values; what is above the last is one more."""
+    if not len(known):
+        return np.empty(0)
+    values = np.unique(known)
+    if len(values) > _FEW:
+        inner = np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])
+        return np.unique([np.nextafter(values[0], -np.inf), *inner, values[-1]])
+    return np.sort(np.concatenate([np.nextafter(values, -np.inf), values]))
+
+
 def index(base: Array, head: Array) -> float:
-    """Return the population stability index of the counts (bins,) of two sides."""
+    """Return the population stability index of the counts (bins,) of two sides, less what chance gives; at least 0."""
     there = (base + head) > 0
-    if there.sum() < 2:
+    rows = base.sum(), head.sum()
+    if there.sum() < 2 or not all(rows):
         return 0.0
     before, now = (((side[there] + 0.5) / (side[there] + 0.5).sum()) for side in (base, head))
-    return float(((now - before) * np.log(now / before)).sum())
+    by_chance = (there.sum() - 1) * (1 / rows[0] + 1 / rows[1])
+    return max(0.0, float(((now - before) * np.log(now / before)).sum() - by_chance))
 
 
 def _of_texts(column: Column, base: "pa.ChunkedArray", head: "pa.ChunkedArray", missing: tuple[float, float]) -> Drift:
@@ -84,10 +101,17 @@ def _of_texts(column: Column, base: "pa.ChunkedArray", head: "pa.ChunkedArray", 
     top = [name for name in names if name is not None] if len(names) <= _BARS else named[:_BARS]
     sparks = tuple(_spark(np.array([side.get(name, 0) for name in top], dtype=float)) for side in counts)
     return Drift(
-        column.name, column.type, index(both[0], both[1]), missing, (most[0], most[1]),
+        column.name, column.type, index(*_pooled(*both)), missing, (most[0], most[1]),
         (sparks[0], sparks[1]) if top else None,
         *([str(n) for n in one if n is not None and n not in other] for one, other in (counts[::-1], counts)),
     )  # fmt: skip
+
+
+def _pooled(base: Array, head: Array) -> tuple[Array, Array]:
+    """Return counts (bins,) with rare values in one bin."""
+    rare = base + head < _RARE
+    base, head = (np.append(side[~rare], side[rare].sum()) for side in (base, head))
+    return base, head
 
 
 def _counted(values: "pa.ChunkedArray") -> dict[str | None, int]:

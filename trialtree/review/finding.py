@@ -13,6 +13,7 @@ from typing import Any
 from stages import gates, params, tables
 from stages.errors import UserError
 from stages.gates import Gate, Result
+from stages.scores import TWO_CLASSES
 from stages.tables import Column
 from trialtree import revisions
 from trialtree.queries import differences
@@ -21,10 +22,12 @@ from trialtree.review import bootstrap, columnwise, pairs, rowwise, staleness, s
 from trialtree.review.bootstrap import Interval
 from trialtree.review.columnwise import Looked
 from trialtree.review.pairs import Pairs, PairsError
+from trialtree.review.remotely import Remote
 from trialtree.review.rowwise import Rows
 from trialtree.review.subjects import PREDICTIONS, Subject
 from trialtree.review.trying import Tried, Trying
 from trialtree.review.verdict import Verdict
+from trialtree.sweep import interruptions
 from trialtree.tracking import git
 
 SPLIT, MODEL = "data/split", "models/model"
@@ -62,6 +65,7 @@ class Findings:
     pairs: Pairs | None = None
     why_not: str | None = None  # why there is no verdict
     intervals: Mapping[str, Interval] = field(default_factory=dict)  # of the test part's metrics
+    unlike: Sequence[str] = ()  # metrics that are of another label on each side
     rescored: Verdict | None = None  # on all of head's test rows
     rescored_not: str | None = None
     gates: Sequence[Result] = ()
@@ -76,6 +80,16 @@ class Findings:
     stale: Sequence[str] = ()  # in what head's dvc.lock is not that of its commit
     notes: list[str] = field(default_factory=list)
     wait: Callable[[], None] = lambda: None  # until the models are tried
+
+    @property
+    def has_data(self) -> bool:
+        """Whether head's split is here."""
+        return (self.head.folder / SPLIT / "columns.json").exists()
+
+    @property
+    def test_rows(self) -> int:
+        """The rows of head's test part; 0 where its split is not here."""
+        return self.looked.test_rows if self.looked else 0
 
     @property
     def sides(self) -> list[Subject]:
@@ -93,14 +107,16 @@ def found(head: str, base: str | None, options: Options) -> Iterator[Findings]:
         UserError: there is no such head.
     """
     with ExitStack() as stack:
+        stack.enter_context(interruptions.as_ctrl_c())  # an order to end leaves nothing behind either
         content = stack.enter_context(git.objects())
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="trialtree-review-")))
         at = revisions.commit(head)
         against, named = subjects.resolved(base) if base else (None, "")
-        one = subjects.subject(head, at, folder / "head", content, pull=options.pull)
+        remote = Remote(pull=options.pull)
+        one = subjects.subject(head, at, folder / "head", content, remote)
         other = None
         if against:
-            other = subjects.subject(named, against, folder / "base", content, pull=options.pull)
+            other = subjects.subject(named, against, folder / "base", content, remote)
         this = Findings(one, other)
         this.notes += [named] if base and not against else []
         this.notes += subjects.relation(other, one) if other else []
@@ -109,13 +125,17 @@ def found(head: str, base: str | None, options: Options) -> Iterator[Findings]:
         models = {side.name: side.laid.have(MODEL) for side in this.sides}
         if (trying := _begun(this, folder, data, models, options)) is not None:
             stack.callback(trying.stop)
-            this.wait = lambda: _tried(this, trying.ended(), folder, options)
-        this.stale = staleness.reasons(one) if one.lock else ()
-        _judge(this, data)
-        _gates(this)
-        _differences(this)
-        _data(this, folder, data)
-        _models(this)
+            this.wait = lambda: _guarded(this, "models", lambda: _tried(this, trying.ended(), folder, options))
+        parts: dict[str, Callable[[], None]] = {
+            "dvc.lock": lambda: _stale(this),
+            "predictions": lambda: _judge(this, data),
+            "gates": lambda: _gates(this),
+            "differences": lambda: _differences(this),
+            "data": lambda: _data(this, folder, data),
+            "models": lambda: _models(this),
+        }
+        for name, part in parts.items():
+            _guarded(this, name, part)
         for side in this.sides:
             this.notes += [
                 f"{side.name}: {said}" for said in (data[side.name], models[side.name]) if said and side.lock
@@ -123,18 +143,36 @@ def found(head: str, base: str | None, options: Options) -> Iterator[Findings]:
         yield this
 
 
+def _guarded(this: Findings, name: str, part: Callable[[], None]) -> None:
+    """Do a part of it; whatever a branch's files are, the rest is told."""
+    try:
+        part()
+    except Exception as error:
+        said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        this.notes.append(f"{name}: {said.splitlines()[0] if said else type(error).__name__}")
+
+
+def _stale(this: Findings) -> None:
+    try:
+        this.stale = staleness.reasons(this.head) if this.head.lock else ()
+    except Exception as error:
+        this.stale = [f"it cannot be held against its commit: {str(error).splitlines()[0] or type(error).__name__}"]
+
+
 def _begun(
     this: Findings, folder: Path, data: Mapping[str, str | None], models: Mapping[str, str | None], options: Options
 ) -> Trying | None:
     """Begin to try the models that are here, on rows that are."""
-    here = [side.folder for side in this.sides if models[side.name] is None]
-    rows = next((side.folder / SPLIT for side in reversed(this.sides) if data[side.name] is None), None)
+    here = [side for side in this.sides if models[side.name] is None]
+    other = next((side for side in reversed(this.sides) if data[side.name] is None), None)
     if not here or not (options.time or options.rescore):
         return None
+    rows = [side if data[side.name] is None else other for side in here]
     able = this.base is not None and not models[this.base.name] and not data[this.head.name]
     target = folder / "rescored.parquet" if options.rescore and able else None
     positive = this.head.param("evaluate.positive")
-    return Trying(here, rows, target, positive, pickles=options.pickles)
+    folders = {side.folder: of.folder / SPLIT if of else None for side, of in zip(here, rows, strict=True)}
+    return Trying(folders, this.head.folder / SPLIT, target, positive, pickles=options.pickles)
 
 
 def _judge(this: Findings, missing: Mapping[str, str | None]) -> None:
@@ -156,13 +194,22 @@ def _judge(this: Findings, missing: Mapping[str, str | None]) -> None:
     except PairsError as error:
         this.why_not = str(error)
         return
-    test = subjects.metrics(this.head).get("test", {})
-    names = [name for name in test if name != "rows"]
-    this.metric = verdict.main_metric(_flat(this.head), this.pairs.head.task, names)
+    names = [name for name in subjects.metrics(this.head).get("test", {}) if name != "rows"]
+    this.metric = decides(this.head, this)
     this.intervals = bootstrap.differences(dict.fromkeys([this.metric, *names]), this.pairs.base, this.pairs.head)
+    if this.base.param("evaluate.positive") != this.head.param("evaluate.positive"):
+        this.unlike = TWO_CLASSES
+        this.notes.append(f"evaluate.positive differs: {', '.join(TWO_CLASSES)} of base are of another label")
     this.verdict = verdict.judge(this.metric, this.pairs, interval=this.intervals.get(this.metric))
     if this.verdict is None:
         this.why_not = f"the rows that both have do not give {this.metric} for both"
+
+
+def decides(by: Subject, of: Findings) -> str:
+    """Return the metric that decides by a side's params; there are pairs."""
+    assert of.pairs is not None  # noqa: S101  # see above
+    names = [name for name in subjects.metrics(of.head).get("test", {}) if name != "rows"]
+    return verdict.main_metric(_flat(by), of.pairs.head.task, names)
 
 
 def _source(side: Subject) -> Any:
@@ -231,7 +278,10 @@ def _data(this: Findings, folder: Path, missing: Mapping[str, str | None]) -> No
     try:
         if there is not None and not this.same_data:
             this.columns = columnwise.changed(tables.read_columns(there), tables.read_columns(here))
-            this.rows = rowwise.compare(there, here, spill)
+            if rowwise.tells_rows(there, here):
+                this.rows = rowwise.compare(there, here, spill)
+            else:
+                this.notes.append("data: the columns that both have do not tell rows apart: which stayed is not known")
         this.repeated = rowwise.repeated(here, spill)
         this.looked = columnwise.look(here, None if this.same_data else there)
     except UserError as error:

@@ -11,18 +11,23 @@ lets nothing through.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stages import gates, params
 from stages.errors import UserError
 from stages.recipes import size_in_bytes
-from trialtree.review import bootstrap, finding, pairs, provenance, subjects
+from trialtree.review import blocks, bootstrap, finding, pairs, provenance, rowwise, subjects
 from trialtree.review.finding import Findings, Options
 from trialtree.review.section import NAME, NotWorse, ReviewParams
 from trialtree.review.subjects import PREDICTIONS, Subject
 from trialtree.review.verdict import shown, signed
 from trialtree.tracking import locks
 
+_PROOF = 30  # rows that a proof takes
 _EXACT = 1e-9  # relative difference of a figure that was computed again
+
+
+_AWAY = "the data are not here; `--pull` brings them"
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Check:
 
     def __str__(self) -> str:
         """Say it in a line."""
-        return f"{'pass' if self.holds else 'FAIL'}  {self.rule}: {self.said}"
+        return blocks.visible(f"{'pass' if self.holds else 'FAIL'}  {self.rule}: {self.said}")
 
 
 def gate(head: str, base: str | None, *, pull: bool = False) -> list[Check]:
@@ -87,7 +92,7 @@ def _checks(asked: ReviewParams, by: Subject, of: Findings, wanted_base: bool) -
     yield from _gates(by, of)
     yield from _bounds(asked, of)
     if wanted_base:
-        yield from _not_worse(asked, of)
+        yield from _not_worse(asked, by, of)
     yield from _model(asked, of)
     yield from _data(asked, of, wanted_base)
     if asked.in_remote:
@@ -104,7 +109,7 @@ def _up_to_date(of: Findings) -> Check:
 
 
 def _figures(of: Findings) -> Check:
-    """Compute the metrics of the test part again from the predictions."""
+    """Compute the metrics of the test part again from the predictions, and hold these against the data."""
     from stages import scores
 
     rule, test = "figures", subjects.metrics(of.head).get("test", {})
@@ -114,14 +119,29 @@ def _figures(of: Findings) -> Check:
     try:
         rows = pairs.read(file, of.head.param("evaluate.positive"))
         again, _ = scores.score(rows, [name for name in test if name in scores.applying(len(rows.labels))], "test")
+        other = rowwise.other_rows(file, of.head.folder / finding.SPLIT) if of.has_data else None
     except UserError as error:
         return Check(rule, False, str(error))
-    wrong = [name for name, value in again.items() if abs(value - test[name]) > _EXACT * max(1.0, abs(value))]
-    if test.get("rows") != len(rows.actual):
-        wrong.append("rows")
-    if wrong:
-        return Check(rule, False, f"reports/metrics.json does not say what the predictions give: {', '.join(wrong)}")
-    return Check(rule, True, f"{len(again)} metrics of the test part are what the predictions give")
+    marks = () if rows.probabilities is not None else ("roc_auc", "average_precision")  # of a decision function
+    unproved = [name for name in test if name != "rows" and name not in again]
+    wrong = [name for name in unproved if name not in marks]
+    wrong += [name for name, value in again.items() if not _is(test[name], value)]
+    wrong += ["rows"] if test.get("rows") != len(rows.actual) else []
+    if wrong or not again:
+        named = ", ".join(wrong) or "no metric"
+        return Check(rule, False, f"reports/metrics.json does not say what the predictions give: {named}")
+    if other:
+        return Check(rule, False, f"reports/predictions.parquet is not of the rows of data/split/test: {other}")
+    said = f"{len(again)} metrics of the test part are what the predictions give"
+    said += f", not proved: {', '.join(unproved)}" if unproved else ""
+    said += "" if of.has_data else "; the data are not here to hold these against"
+    return Check(rule, True, said)
+
+
+def _is(said: Any, value: float) -> bool:
+    """Say whether a figure is the one that was computed again."""
+    number = isinstance(said, int | float) and not isinstance(said, bool)
+    return bool(number and abs(value - said) <= _EXACT * max(1.0, abs(value)))
 
 
 def _gates(by: Subject, of: Findings) -> Iterator[Check]:
@@ -149,13 +169,13 @@ def _bounds(asked: ReviewParams, of: Findings) -> Iterator[Check]:
             yield Check(rule, result.holds, str(result))
 
 
-def _not_worse(asked: ReviewParams, of: Findings) -> Iterator[Check]:
-    """Yield whether the metrics that must not fall behind base do."""
+def _not_worse(asked: ReviewParams, by: Subject, of: Findings) -> Iterator[Check]:
+    """Yield whether the metrics that must not fall behind base do; by default the one that decides for a side."""
     if asked.not_worse is None:
-        if of.metric is None:
+        if of.pairs is None:
             yield Check("against base", False, of.why_not or "there is nothing to compare")
             return
-        rules = {of.metric: NotWorse()}
+        rules = {finding.decides(by, of): NotWorse()}
     else:
         rules = dict(asked.not_worse)
     for name, rule in rules.items():
@@ -169,6 +189,9 @@ def _not_worse(asked: ReviewParams, of: Findings) -> Iterator[Check]:
         sign = 1 if gates.lower_is_better(name) else -1
         worst, least = sorted((sign * interval.low, sign * interval.high), reverse=True)  # how much worse head is
         holds = worst <= rule.tolerance if rule.proven else least <= rule.tolerance
+        if rule.proven and of.pairs is not None and of.pairs.shared < _PROOF:
+            yield Check(key, False, f"{of.pairs.shared} rows prove nothing; it takes {_PROOF}")
+            continue
         if name == of.metric and of.verdict is not None and of.verdict.outcome != "worse" and not rule.proven:
             holds = True  # McNemar's test is part of that verdict
         yield Check(
@@ -196,10 +219,9 @@ def _data(asked: ReviewParams, of: Findings, wanted_base: bool) -> Iterator[Chec
     """Yield what came of the rules on the data; those that need data are refused where there are none."""
     rules = asked.data
     if of.looked is None:
-        if asked_for := [
-            k for k in ("missing", "new_categories", "drift", "repeated") if getattr(rules, k) is not None
-        ]:
-            yield Check(f"review.data.{asked_for[0]}", False, "the data are not here; `--pull` brings them")
+        named = ("missing", "new_categories", "drift", "repeated")
+        wanted = [name for name in named if getattr(rules, name) is not None] + (["leaks"] if rules.leaks else [])
+        yield from (Check(f"review.data.{name}", False, _AWAY) for name in wanted)
         return
     if rules.leaks:
         leaks = [f"{name} ({share:.1%})" for name, share in of.looked.giveaways.items()]
@@ -210,14 +232,18 @@ def _data(asked: ReviewParams, of: Findings, wanted_base: bool) -> Iterator[Chec
         yield Check(
             "review.data.missing", not over, _over(over, f"missing in more than {rules.missing:.1%} of the rows")
         )
-    if rules.repeated is not None and of.repeated is not None and of.pairs is not None:
-        share = of.repeated / max(1, of.pairs.rows[1])
+    if rules.repeated is not None and of.repeated is not None:
+        share = of.repeated / max(1, of.test_rows)
         yield Check(
             "review.data.repeated",
             share <= rules.repeated,
             f"{share:.1%} of the test rows, at most {rules.repeated:.1%}",
         )
     if wanted_base and not of.same_data:
+        if not of.looked.compared:
+            wanted = [name for name in ("new_categories", "drift") if getattr(rules, name) is not None]
+            yield from (Check(f"review.data.{name}", False, f"base's: {_AWAY}") for name in wanted)
+            return
         if rules.new_categories is not None:
             new = [f"{d.name} ({len(d.new)})" for d in of.looked.drifts if len(d.new) > rules.new_categories]
             yield Check(

@@ -1,11 +1,10 @@
 """The outputs of a revision, laid out in a folder as in a workspace by links into DVC's cache."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stages.errors import UserError
-from trialtree import objects
+from trialtree.review.remotely import Remote
 from trialtree.revisions import Out
 from trialtree.tracking import git, storage
 
@@ -18,12 +17,13 @@ class Laid:
     folder: Path
     outs: Mapping[str, Out]
     content: git.Objects = field(repr=False)
-    pull: bool = False  # data and models too, where the cache lacks them
+    remote: Remote = field(repr=False)
+    missing: dict[str, str] = field(default_factory=dict, repr=False)  # why an output could not be brought
 
-    def have(self, path: str, below: str = "", *, pull: bool = False) -> str | None:
+    def have(self, path: str, below: str = "") -> str | None:
         """Lay out an output, or what is `below` in it; return why it is not there, None where it is.
 
-        What the cache lacks is pulled where `pull` or the one of the whole says so.
+        What the cache lacks is pulled where the remote is for that.
         """
         out = self.outs.get(path)
         target = self.folder / path / below
@@ -34,18 +34,30 @@ class Laid:
             return None
         if out is None:
             return f"{path} is no output at {self.commit[:7]}"
-        try:
-            files = objects.located(out, below) if pull or self.pull else self._cached(out, below)
-        except UserError as error:
-            return str(error)
+        if self._cached(out, below) is None and self.remote.pull:
+            (reason,) = self.remote.bring([(out, below)], None)
+            if reason is not None:
+                return reason
+        files = self._cached(out, below)
         if files is None:
-            return f"{path} is not in DVC's cache here; `--pull` brings it from the remote"
+            return self.missing.get(path) or f"{path} is not in DVC's cache here; `--pull` brings it from the remote"
         for name, place in files:
             link = self.folder / name
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.is_symlink():
                 link.symlink_to(place)
         return None if files else f"{path} at {self.commit[:7]} has no {below}"
+
+    def bring(self, paths: Sequence[str]) -> None:
+        """Bring outputs that the cache lacks from the remote, all at once; what fails `have` says."""
+        wanted = [self.outs[path] for path in paths if path in self.outs]
+        wanted = [out for out in wanted if out.md5 and self._cached(out, "") is None and not self._in_git(out)]
+        if wanted:
+            reasons = self.remote.bring([(out, "") for out in wanted])
+            self.missing |= {out.path: said for out, said in zip(wanted, reasons, strict=True) if said is not None}
+
+    def _in_git(self, out: Out) -> bool:
+        return not out.md5.endswith(".dir") and self.content.read(f"{self.commit}:./{out.path}") is not None
 
     def _cached(self, out: Out, below: str) -> list[tuple[str, Path]] | None:
         """Return the files of an output, all of them in the cache; None where one is not."""
@@ -58,9 +70,9 @@ class Laid:
         found = [(f"{out.path}/{name}", path) for name, path in chosen if path is not None]
         return found if len(found) == len(chosen) else None
 
-    def read(self, path: str, below: str = "", *, pull: bool = False) -> bytes | None:
+    def read(self, path: str, below: str = "") -> bytes | None:
         """Return the content of a file; None where it cannot be had."""
-        if self.have(path, below, pull=pull) is not None:
+        if self.have(path, below) is not None:
             return None
         try:
             return (self.folder / path / below).read_bytes()

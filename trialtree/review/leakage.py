@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.tables import Column
+from trialtree.review import drift
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _SHARE = 0.01  # of the rows, or of the spread, that a column which gives the target away leaves unexplained
-_BINS = 200
-_ROWS_A_BIN = 20
 _AN_ID = re.compile(r"(^|[_\W])(id|uuid|guid)$|[a-z]I[dD]$")
 _DISTINCT = 0.1  # share of the rows from which texts may be names of things
 
@@ -24,24 +23,23 @@ _DISTINCT = 0.1  # share of the rows from which texts may be names of things
 def gives_away(target: Array, values: "pa.ChunkedArray", *, classes: bool) -> float | None:
     """Return how well a column alone predicts the target where that is almost perfectly, None elsewhere.
 
-    Accuracy or R², on rows that were not used to learn it: each half of the rows is predicted by the other, by the most
-    frequent label or mean of the rows of the same value, or of the same of up to 200 bins of equal count.
+    Accuracy, or R² of ranks (which no far value hides), on rows that were not used to learn it: each half is predicted
+    by the other, from the rows of the same value, and of numbers of the nearest that is there.
     """
-    bins = _binned(values)
-    count = int(bins.max(initial=0)) + 1
+    places, ordered = _placed(values)
     if classes:
         labels, codes = np.unique(target, return_inverse=True)
         if len(labels) < 2:
             return None
-        right = sum(_right(bins, codes, halves, (count, len(labels))) for halves in _halves(len(bins)))
+        missed = np.mean([_labelled(places, codes, len(labels), halves, ordered) for halves in _halves(len(places))])
         most = np.bincount(codes).max() / len(codes)
-        missed = 1 - right / len(codes)
-        return 1 - missed if missed <= _SHARE * min(1.0, 2 * (1 - most)) else None
-    spread = float(((target - target.mean()) ** 2).sum())
+        return float(1 - missed) if missed <= _SHARE * min(1.0, 2 * (1 - most)) else None
+    _, ranks = np.unique(target, return_inverse=True)
+    spread = float(((ranks - ranks.mean()) ** 2).mean())
     if not spread:
         return None
-    left = sum(_left(bins, target, halves, count) for halves in _halves(len(bins)))
-    return 1 - left / spread if left / spread <= _SHARE else None
+    left = np.mean([_numbered(places, ranks, halves, ordered) for halves in _halves(len(places))])
+    return float(1 - left / spread) if left / spread <= _SHARE else None
 
 
 def _halves(rows: int) -> Iterator[tuple[Array, Array]]:
@@ -51,38 +49,48 @@ def _halves(rows: int) -> Iterator[tuple[Array, Array]]:
     yield ~even, even
 
 
-def _right(bins: Array, codes: Array, halves: tuple[Array, Array], shape: tuple[int, int]) -> int:
-    learn, predict = halves
-    counts = np.bincount(bins[learn] * shape[1] + codes[learn], minlength=shape[0] * shape[1]).reshape(shape)
-    best = np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), np.bincount(codes[learn]).argmax())
-    return int((best[bins[predict]] == codes[predict]).sum())
-
-
-def _left(bins: Array, target: Array, halves: tuple[Array, Array], count: int) -> float:
-    learn, predict = halves
-    rows = np.bincount(bins[learn], minlength=count)
-    sums = np.bincount(bins[learn], weights=target[learn], minlength=count)
-    means = np.divide(sums, rows, out=np.full(count, target[learn].mean()), where=rows > 0)
-    return float(((target[predict] - means[bins[predict]]) ** 2).sum())
-
-
-def _binned(values: "pa.ChunkedArray") -> Array:
-    """Return a number (rows,) for each value, or for each bin of numbers; gaps are one of their own."""
+def _placed(values: "pa.ChunkedArray") -> tuple[Array, bool]:
+    """Return a number (rows,) for each different value, gaps the last, and whether their order means something."""
     import pyarrow as pa
-
-    from trialtree.review import drift
 
     if pa.types.is_string(values.type):
         coded = values.combine_chunks().dictionary_encode()
-        return np.asarray(coded.indices.fill_null(len(coded.dictionary)).to_numpy(), dtype=np.int64)
+        return np.asarray(coded.indices.fill_null(len(coded.dictionary)).to_numpy(), dtype=np.int64), False
     numbers = drift.numbers(values)
-    known = numbers[np.isfinite(numbers)]
-    if not len(known):
-        return np.zeros(len(numbers), np.int64)
-    bins = max(2, min(_BINS, len(known) // _ROWS_A_BIN))
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1], method="nearest"))
-    places = np.searchsorted(edges, np.where(np.isfinite(numbers), numbers, np.inf), side="left")
-    return np.where(np.isfinite(numbers), places, len(edges) + 1).astype(np.int64)
+    found, places = np.unique(np.where(np.isfinite(numbers), numbers, np.inf), return_inverse=True)
+    return places.astype(np.int64), len(found) > 1
+
+
+def _nearest(known: Array, wanted: Array, *, ordered: bool) -> Array:
+    """Return of each wanted place which of the known ones (in order) is the nearest; -1 where none tells anything."""
+    after = np.clip(np.searchsorted(known, wanted), 0, len(known) - 1)
+    if not ordered:
+        return np.where(known[after] == wanted, after, -1)
+    before = np.clip(after - 1, 0, None)
+    return np.where(np.abs(known[before] - wanted) < np.abs(known[after] - wanted), before, after)
+
+
+def _labelled(places: Array, codes: Array, labels: int, halves: tuple[Array, Array], ordered: bool) -> float:
+    """Return the share of rows whose label is not the most frequent one of their value."""
+    learn, predict = halves
+    known, at = np.unique(places[learn], return_inverse=True)
+    pairs, rows = np.unique(at * labels + codes[learn], return_counts=True)
+    order = np.lexsort((rows, pairs // labels))  # of each value the most frequent label last
+    best = np.zeros(len(known), np.int64)
+    best[pairs[order] // labels] = pairs[order] % labels
+    nearest = _nearest(known, places[predict], ordered=ordered)
+    said = np.where(nearest < 0, np.bincount(codes[learn]).argmax(), best[nearest])
+    return float((said != codes[predict]).mean())
+
+
+def _numbered(places: Array, target: Array, halves: tuple[Array, Array], ordered: bool) -> float:
+    """Return the mean squared error of the mean of each value."""
+    learn, predict = halves
+    known, at = np.unique(places[learn], return_inverse=True)
+    means = np.bincount(at, weights=target[learn]) / np.bincount(at)
+    nearest = _nearest(known, places[predict], ordered=ordered)
+    said = np.where(nearest < 0, target[learn].mean(), means[nearest])
+    return float(((target[predict] - said) ** 2).mean())
 
 
 def names_things(column: Column, values: "pa.ChunkedArray") -> bool:

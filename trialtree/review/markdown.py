@@ -13,6 +13,7 @@ _UNFOLDED, _FEW = 15, 3  # rows of a table that are seen at once; a few more are
 _ROWS = (1000, 100, 30, 10, 3)  # of a table at most, fewer and fewer until all fits
 _CUT = "*Cut here: a comment takes no more. `trialtree report --out report.html` has all of it.*\n"
 
+_CODE = re.compile(r"(`[^`\n|]+`)")  # as our own words have it
 Link = Callable[[Picture], str | None]  # the address of a picture; None where it has none
 
 
@@ -108,5 +109,10 @@ def _code(code: Code, *, in_table: bool) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return words of ours, and what they quote: nothing in them is markup, and nobody is mentioned."""
-    return re.sub(r"([\\*_\[\]<>|])", r"\\\1", text).replace("@", "@\u200b")
+    """Return words of ours and what they quote: but for code in backticks nothing is markup, a link or a mention."""
+    return "".join(part if at % 2 else _inert(part) for at, part in enumerate(_CODE.split(text)))
+
+
+def _inert(text: str) -> str:
+    escaped = re.sub(r"([\\*_\[\]<>|`~])", r"\\\1", text.replace("&", "&amp;"))
+    return re.sub(r"([@#]|www|https?:|ftp:|mailto:)", "\\1\u200b", escaped)

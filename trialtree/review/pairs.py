@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+_HASH = "row_hash || ' ' || actual::VARCHAR"  # equal rows of other targets are other rows
 _MARK = "p_"  # how the column of a label's probability begins
 
 
@@ -71,6 +72,7 @@ def read(path: Path, positive: bool | float | str | None = None) -> Predicted:
         raise PairsError("reports/predictions.parquet has no rows: the model was not scored")
     if lacks := [name for name in (ROW, "row_hash", "actual", "predicted") if name not in table.column_names]:
         raise PairsError(f"reports/predictions.parquet has no column {lacks[0]}")
+    _check(table)
     actual, predicted = (_values(table, name) for name in ("actual", "predicted"))
     marked = [name for name in table.column_names if name.startswith(_MARK)]
     classes = bool(marked) or actual.dtype.kind != "f" or predicted.dtype.kind != "f"
@@ -81,6 +83,20 @@ def read(path: Path, positive: bool | float | str | None = None) -> Predicted:
     except scores.ScoreError as error:
         raise PairsError(str(error)) from None
     return Predicted(actual, predicted, labels, of, marks)
+
+
+def _check(table: "pa.Table") -> None:
+    """Refuse columns that evaluate does not write."""
+    import pyarrow as pa
+
+    for field in table.schema:
+        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        fits = {ROW: pa.types.is_integer(field.type), "row_hash": text}.get(
+            field.name, number or (text and not field.name.startswith(_MARK)) or pa.types.is_boolean(field.type)
+        )
+        if not fits or table.column(field.name).null_count:
+            raise PairsError(f"reports/predictions.parquet is damaged: {field.name} is not what evaluate writes")
 
 
 def _values(table: "pa.Table", name: str) -> Array:
@@ -155,10 +171,12 @@ def _keys(
         return
     yield (
         "by the values that the models take",
-        (column.format("row_hash", literal(base)), column.format("row_hash", literal(head))),
+        (column.format(_HASH, literal(base)), column.format(_HASH, literal(head))),
     )
     if splits is not None:
         columns = rowwise.shared(*(tables.read_columns(folder) for folder in splits))
+        if not rowwise.tells_rows(*splits):
+            columns = []
         one, other = (_by_values(path, folder, columns) for path, folder in zip((base, head), splits, strict=True))
         if one and other:
             yield "by the values of the columns that both have", (one, other)
@@ -167,12 +185,11 @@ def _keys(
 
 
 def _by_values(path: Path, split: Path, columns: Sequence[Column]) -> str | None:
-    """Return the query of a hash of some columns of each predicted row; None where there is nothing to hash."""
+    """Return the query of a hash of some columns of each predicted row, the target's too; None without any."""
     source = rowwise.parts_source(split, "test")
-    features = [column for column in columns if column.role not in ("row", "target")]
-    if source is None or not features:
+    if source is None or not columns:
         return None
-    hashed = ", ".join(quoted(column.name) for column in features)
+    hashed = ", ".join(quoted(column.name) for column in columns)
     return (
         f"SELECT value AS key, file_row_number AS place FROM read_parquet({literal(path)}, file_row_number=true) "
         f"JOIN (SELECT {quoted(ROW)} AS {ROW}, hash({hashed}) AS value FROM {source}) USING ({ROW})"

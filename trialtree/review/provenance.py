@@ -1,13 +1,10 @@
 """Where a trial comes from, and how to get it."""
 
-import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trialtree.branches import locks as files
-from trialtree.remotes import faults
 from trialtree.review.subjects import Subject
-from trialtree.tracking import committed, git, locks, refs
+from trialtree.tracking import committed, git, locks, refs, storage
 
 
 @dataclass(frozen=True)
@@ -36,23 +33,6 @@ def in_remote(of: Subject) -> str:
     """Say whether the default remote holds all of a trial."""
     lock, pipeline = (of.laid.content.read(f"{of.commit}:./{name}") for name in ("dvc.lock", "dvc.yaml"))
     wanted = files.objects(files.parsed(lock), files.parsed(pipeline))
-    return held(wanted) if wanted else "-"
-
-
-def held(wanted: Iterable[str]) -> str:
-    """Say how many of some objects the default remote holds: yes, no, part (11 of 26), or why it cannot be asked."""
-    from dvc.repo import Repo
-
-    from trialtree.remotes.presence import Cloud
-
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)
-    with Repo() as repo:
-        cloud = Cloud(repo)
-        if not cloud.named:
-            return "-"
-        objects = cloud.contents(wanted)
-        try:
-            count = len(cloud.held(objects))
-        except Exception as error:  # whatever the remote's library raises
-            return f"unknown: {faults.line(error, cloud.where, 'asked which data it holds')}"
-    return "yes" if count == len(objects) else f"part ({count} of {len(objects)})" if count else "no"
+    if not wanted or not storage.config().get("core", {}).get("remote"):
+        return "-"
+    return of.laid.remote.held(wanted)

@@ -16,7 +16,7 @@ from stages.errors import UserError
 from stages.files import replacing
 from trialtree.review import finding, markdown, page, provenance, swept, writing
 from trialtree.review.blocks import Line, Picture, Section, Table, plain
-from trialtree.review.finding import Options
+from trialtree.review.finding import Findings, Options
 
 _PLOTS = "plots"
 
@@ -52,8 +52,16 @@ def made(head: str, base: str | None, options: Options) -> Iterator[tuple[Line, 
     """
     with finding.found(head, base, options) as found:
         origins = [provenance.origin(side) for side in found.sides]
-        sweep = swept.sections(found.head)
-        yield writing.title(found), writing.sections(found, origins, sweep)
+        yield writing.title(found), writing.sections(found, origins, _sweep(found))
+
+
+def _sweep(found: Findings) -> list[Section]:
+    """Return what there is to tell of the trial's sweep."""
+    try:
+        return swept.sections(found.head)
+    except (UserError, AttributeError, KeyError, TypeError, ValueError) as error:  # whatever the trials' files are
+        found.notes.append(f"sweep: {error}")
+        return []
 
 
 def report(head: str, base: str, out: Path | None, options: Options, pictures: str | None = None) -> list[str]:

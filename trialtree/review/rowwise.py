@@ -17,6 +17,7 @@ from stages.tables import PARTS, ROW, Column, Columns
 if TYPE_CHECKING:
     import duckdb
 
+_TOLD = 0.9  # share of rows of different values from which some columns tell rows apart
 _SURE = 64  # bits by which two tables' targets must agree to be those of the same rows
 
 
@@ -74,6 +75,50 @@ def repeated(folder: Path, spill: Path) -> int:
             "SELECT count(*) FROM head WHERE part = 'test' AND value IN (SELECT value FROM head WHERE part = 'train')"
         )
         return int(database.execute(asked).fetchall()[0][0])
+
+
+def tells_rows(base: Path, head: Path) -> bool:
+    """Say whether the values of the columns that both splits have tell their rows apart, or all columns are shared."""
+    sides = tables.read_columns(base), tables.read_columns(head)
+    columns = shared(*sides)
+    if len(columns) == len(sides[0]) - 1 == len(sides[1]) - 1:  # without the row number
+        return True
+    if not columns:
+        return False
+    hashed = ", ".join(quoted(column.name) for column in columns)
+    with connection() as database:
+        for folder in (base, head):
+            parts = " UNION ALL ".join(
+                f"SELECT hash({hashed}) AS value FROM {source}"
+                for part in PARTS
+                if (source := parts_source(folder, part))
+            )
+            ((different, rows),) = database.execute(f"SELECT count(DISTINCT value), count(*) FROM ({parts})").fetchall()
+            if different < _TOLD * rows:
+                return False
+    return True
+
+
+def other_rows(predictions: Path, split: Path) -> str | None:
+    """Return in what a file of predictions is not of the rows of a split's test part and their targets; None if it is.
+
+    Raises:
+        DataError: the split is damaged.
+    """
+    target, source = tables.read_columns(split).target, parts_source(split, "test")
+    if source is None:
+        return "there are none"
+    dealt = f"SELECT {quoted(ROW)} AS number, {quoted(target.name)} AS target FROM {source}"
+    said = f"SELECT {quoted(ROW)} AS number, actual FROM read_parquet({literal(predictions)})"
+    with connection() as database:
+        ((rows, found, same),) = database.execute(
+            f"SELECT (SELECT count(*) FROM ({dealt})), count(s.number), count(*) FILTER (s.actual = d.target) "
+            f"FROM ({dealt}) d JOIN ({said}) s USING (number)"
+        ).fetchall()
+        ((told,),) = database.execute(f"SELECT count(*) FROM ({said})").fetchall()
+    if not rows == found == told:
+        return f"{found:,} of its {told:,} rows are among the {rows:,} there"
+    return None if same == rows else f"{rows - same:,} have another target"
 
 
 def same_targets(base: Path, head: Path) -> bool:

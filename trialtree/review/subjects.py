@@ -11,6 +11,7 @@ from trialtree import revisions
 from trialtree.queries import sides
 from trialtree.queries.sides import Side
 from trialtree.review.laid import Laid
+from trialtree.review.remotely import Remote
 from trialtree.tracking import git, history, locks
 
 PREDICTIONS = "reports/predictions.parquet"
@@ -57,7 +58,7 @@ class Subject:
         return locks.out(self.lock, path)
 
 
-def subject(name: str, commit: str, folder: Path, content: git.Objects, *, pull: bool = False) -> Subject:
+def subject(name: str, commit: str, folder: Path, content: git.Objects, remote: Remote) -> Subject:
     """Return a revision with its small reports laid out in `folder`; what is missing is among its notes."""
     notes: list[str] = []
     try:
@@ -65,13 +66,14 @@ def subject(name: str, commit: str, folder: Path, content: git.Objects, *, pull:
         outs = revisions.outs(content, commit)
     except locks.TrialError as error:
         lock, outs, notes = {}, {}, [str(error)]
-    placed = Laid(commit, folder, outs, content, pull)
+    placed = Laid(commit, folder, outs, content, remote)
     if not lock and not notes:
         notes.append("the pipeline has not run there: no dvc.lock")
-    missing = {path: said for path in _SMALL if path in outs and (said := placed.have(path, pull=True)) is not None}
+    placed.bring(_SMALL)
+    missing = {path: said for path in _SMALL if path in outs and (said := placed.have(path)) is not None}
     if missing:
         first, said = next(iter(missing.items()))
-        notes.append(f"{', '.join(missing)}: {said.removeprefix(f'{first}: ')}")
+        notes.append(f"{', '.join(missing)}: {remote.silent or said.removeprefix(f'{first}: ')}")
     side = None
     if lock:
         try:

@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,25 @@ class Trying:
     """Models that are being tried, beside this process."""
 
     def __init__(
-        self, folders: Sequence[Path], rows: Path | None, rescore: Path | None, positive: Any, *, pickles: bool = False
+        self,
+        folders: Mapping[Path, Path | None],
+        test: Path,
+        rescore: Path | None,
+        positive: Any,
+        *,
+        pickles: bool = False,
     ) -> None:
-        """Begin: time the models in `folders` on rows of the split in `rows`; predict its test part by the first."""
+        """Begin: time the model in each folder on rows of a split; predict the `test` split's by the first."""
         asked = {
-            "folders": [str(folder.resolve()) for folder in folders],
-            "rows": str(rows.resolve()) if rows else None,
+            "folders": [
+                [str(folder.resolve()), str(rows.resolve()) if rows else None] for folder, rows in folders.items()
+            ],
+            "test": str(test.resolve()),
             "rescore": str(rescore.resolve()) if rescore else None,
             "positive": positive,
             "pickles": pickles,
         }
-        self._folders = folders
+        self._folders = [*folders]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trialtree.review.trying", json.dumps(asked)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -92,9 +100,9 @@ def _seconds(folder: Path, rows: Path | None, *, pickles: bool) -> float | str:
             taken.append(time.perf_counter() - begun)
         return float(min(taken) / table.num_rows)
     except UserError as error:
-        return _without(str(error), folder)
+        return _without(str(error), folder, rows and rows.parent.parent)
     except Exception as error:  # whatever a library says of rows of another trial
-        return _without(f"{type(error).__name__}: {error}".splitlines()[0], folder)
+        return _without(f"{type(error).__name__}: {error}".splitlines()[0], folder, rows and rows.parent.parent)
 
 
 def _rescore(folder: Path, rows: Path, target: Path, positive: Any, *, pickles: bool) -> str | None:
@@ -110,24 +118,27 @@ def _rescore(folder: Path, rows: Path, target: Path, positive: Any, *, pickles: 
         predictions.check(model, tables.read_columns(rows))
         predictions.of_rows(model, Part("test", rows), scores.positive(positive, model.labels), target)
     except UserError as error:
-        return _without(str(error), folder)
+        return _without(str(error), folder, rows.parent.parent)
     return None
 
 
-def _without(text: str, folder: Path) -> str:
+def _without(text: str, *folders: Path | None) -> str:
     """Return a message with paths as they are in a workspace."""
-    return text.replace(f"{folder}/", "")
+    for folder in folders:
+        text = text.replace(f"{folder}/", "") if folder else text
+    return text
 
 
 def main() -> None:
     """Do what is asked."""
     asked = json.loads(sys.argv[1])
-    folders, rows = [Path(each) for each in asked["folders"]], asked["rows"] and Path(asked["rows"])
+    folders = [(Path(folder), rows and Path(rows)) for folder, rows in asked["folders"]]
     pickles = bool(asked["pickles"])
     rescored = None
-    if asked["rescore"] and rows:
-        rescored = _rescore(folders[0], rows, Path(asked["rescore"]), asked["positive"], pickles=pickles)
-    seconds = [_seconds(folder, rows, pickles=pickles) for folder in folders]
+    if asked["rescore"]:
+        target, test = Path(asked["rescore"]), Path(asked["test"])
+        rescored = _rescore(folders[0][0], test, target, asked["positive"], pickles=pickles)
+    seconds = [_seconds(folder, rows, pickles=pickles) for folder, rows in folders]
     print(json.dumps({"seconds": seconds, "rescored": rescored}))
 
 

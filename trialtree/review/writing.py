@@ -28,6 +28,7 @@ from trialtree.review.subjects import Subject
 from trialtree.review.verdict import Verdict, shown, signed
 
 _PARTS = ("test", "validation", "cv", "script")
+_RULES = ("review.", "register.gates.")
 _HASHES = 7
 _SOME = 8  # names in a sentence
 
@@ -127,6 +128,10 @@ def warnings(of: Findings) -> Iterator[Line]:
             f"{_rows(learned)} of head's test part {'was' if learned == 1 else 'were'} in base's train part: base's "
             "model has learned them."
         )
+    if of.pairs is not None and of.pairs.relabelled:
+        yield f"{_rows(of.pairs.relabelled)} of both test parts have another target on each side."
+    if changed := [row.name for row in of.compared.params if row.name.startswith(_RULES)] if of.compared else []:
+        yield ["This branch changes the rules that it is judged by: ", *_names(changed), "."]
     looked = of.looked
     for name, share in looked.giveaways.items() if looked else ():
         yield [
@@ -206,6 +211,8 @@ def _change(of: Findings, row: Row, *, both: bool) -> list[Line]:
     change = row.changes()[1]
     part, _, name = row.name.partition(".")
     interval = of.intervals.get(name) if part == "test" else None
+    if name in of.unlike:
+        return ["–", ""]
     said = "–" if change is None else _signed(change)
     if interval is None or change is None or interval.low == interval.high:
         return [said, ""]
@@ -263,7 +270,8 @@ def _data(of: Findings) -> Iterator[Block]:
 def _drifts(moved: Sequence[Drift], columns: int) -> Iterator[Block]:
     some = sum(one.index > drift.SOME for one in moved)
     yield Paragraph(
-        f"Of {columns:,} columns that both have, {some:,} have drifted (population stability index above {drift.SOME})."
+        f"Of {columns:,} columns that both have, {some:,} {'has' if some == 1 else 'have'} drifted "
+        f"(population stability index above {drift.SOME})."
     )
     yield Table(
         ["column", "base", "head", "middle or most frequent", "missing", "stability index"],
