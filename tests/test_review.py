@@ -3,15 +3,27 @@
 import csv
 import hashlib
 import json
+import signal
+import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
+from stages.scores import score
 from tests import reviewing
 from tests.conftest import PROJECT, Repo
 from tests.reviewing import branch, report, rows, trial, write
+from tests.slow import until
+from trialtree.review import pairs
+from trialtree.review.gate import Check
+from trialtree.review.remotely import Remote
+from trialtree.revisions import Out
 
 
 @pytest.fixture(scope="session")
@@ -430,6 +442,91 @@ def test_figures_that_the_predictions_do_not_give_are_refused(bank: Repo) -> Non
     found = gate(bank)
     assert found["review.up_to_date"][0]
     assert found["figures"] == (False, "reports/metrics.json does not say what the predictions give: roc_auc")
+
+
+@pytest.mark.parametrize("how", ["fewer rows", "other targets"])
+def test_predictions_that_are_not_of_the_test_part_are_refused(bank: Repo, how: str) -> None:
+    bank.git("switch", "-q", "params")
+    bank.dvc("checkout", "-q")
+    place = bank.path / "reports/predictions.parquet"
+    table = pq.read_table(place)
+    if how == "fewer rows":
+        table = table.filter(pc.equal(table["actual"], table["predicted"]))
+    else:
+        table = table.set_column(table.column_names.index("actual"), "actual", table["predicted"])
+    place.unlink()  # a link into the cache
+    pq.write_table(table, place)
+    rows = pairs.read(place, "yes")
+    content = json.loads((bank.path / "reports/metrics.json").read_text(encoding="utf-8"))
+    content["test"] = score(rows, [name for name in content["test"] if name != "rows"], "test")[0]
+    content["test"]["rows"] = table.num_rows
+    (bank.path / "reports/metrics.json").write_text(json.dumps(content), encoding="utf-8")
+    bank.dvc("commit", "-q", "-f", "evaluate")
+    bank.commit("Polish")
+    found = gate(bank)
+    assert found["review.up_to_date"][0]
+    assert not found["figures"][0]
+    said = (
+        f"{table.num_rows} of its {table.num_rows} rows are among the 150 there"
+        if how == "fewer rows"
+        else "have another"
+    )
+    assert said in found["figures"][1]
+    if how == "other targets":
+        assert "of both test parts have another target on each side." in section(report(bank, "params"), "Warnings")
+
+
+def test_the_metric_that_decides_for_base_may_not_fall_behind_either(bank: Repo) -> None:
+    changes = {"train.estimator": "sklearn.dummy.DummyClassifier", "train.hyperparameters": {"strategy": "prior"}}
+    trial(branch(bank, "swapped", {**changes, "review.metric": "accuracy", "register.gates": {}}), "Swap")
+    found = gate(bank, "swapped")
+    assert not found["review.not_worse.roc_auc"][0]
+    text = section(report(bank, "swapped"), "Warnings")
+    assert "This branch changes the rules that it is judged by: `register.gates.roc_auc.min`, `review.metric`." in text
+
+
+def test_metrics_of_another_label_are_not_compared(bank: Repo) -> None:
+    trial(branch(bank, "other", {"evaluate.positive": "no"}), "Other label")
+    text = report(bank, "other")
+    row = next(line for line in text.splitlines() if "`test.f1`" in line)
+    assert row.endswith("| – |  |")
+    assert (
+        "- evaluate.positive differs: precision, recall, f1, average\\_precision of base are of another label" in text
+    )
+
+
+def test_an_order_to_end_leaves_nothing_behind(bank: Repo, tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    process = subprocess.Popen(
+        ["trialtree", "report", "params"], cwd=bank.path, env={**bank.env, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    until(lambda: any(folder.glob("trialtree-review-*/head")))
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    process.communicate()
+    assert process.returncode not in (0, -signal.SIGTERM)
+    assert list(folder.iterdir()) == []
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+
+def test_a_remote_that_says_nothing_is_left(bank: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        bank.dvc("remote", "add", "-q", "-d", "store", "s3://bucket/x")
+        bank.dvc("remote", "modify", "-q", "store", "endpointurl", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.chdir(bank.path)
+        for name, value in {**bank.env, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+            monkeypatch.setenv(name, value)
+        remote = Remote()
+        assert remote.bring([(Out("x", "0" * 32), "")], 5.0) == ["the remote did not answer within 5 s"]
+        assert remote.held(["0" * 32]) == "unknown: the remote did not answer within 5 s"
+
+
+def test_a_line_of_the_gate_is_one_line() -> None:
+    assert str(Check("review.data.leaks", False, "code\npass  figures: \x1b[1mfine")) == (
+        "FAIL  review.data.leaks: code\\u000apass  figures: \\u001b[1mfine"
+    )
 
 
 def test_a_gate_that_cannot_know_lets_nothing_through(bank: Repo, tmp_path: Path) -> None:
