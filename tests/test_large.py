@@ -122,6 +122,7 @@ def has_odd_digits(content: str, delimiter: str) -> bool:
     return digits
 
 
+@pytest.mark.slow
 def test_what_the_parser_takes_for_a_number_in_a_plain_file_is_one_by_the_rule() -> None:
     products = itertools.chain.from_iterable(itertools.product("019.-+e_n", repeat=k) for k in range(1, 5))
     cells = [*map("".join, products), "nan", "inf", "1e999"]

@@ -198,6 +198,7 @@ def not_shown(reason: str) -> str:
     return f"not shown in MLflow while it runs: {reason}; register publishes the trial all the same\n"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_costs_one_line(slow: Callable[..., Repo]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -7,8 +7,19 @@ import pytest
 from benchmarks import parity
 from tests.conftest import SHARED, make_repo
 
-# CatBoost on a whole table takes most of a minute, and the twelve of Azure's grid are a test of the sweep too.
-LONG = ("CatBoost", "script", "SVC, linear", "SVC, rbf", "SVC, sigmoid", "SVC, poly, C = 0.5", "SVC, poly, C = 1.5")
+# CatBoost on a whole table takes most of a minute, others ten seconds; Azure's grid is a test of the sweep too.
+LONG = (
+    "California",
+    "adult",
+    "bike rentals",
+    "CatBoost",
+    "script",
+    "SVC, linear",
+    "SVC, rbf",
+    "SVC, sigmoid",
+    "SVC, poly, C = 0.5",
+    "SVC, poly, C = 1.5",
+)
 QUICK = [
     pytest.param(case, id=case.name, marks=[pytest.mark.slow] if any(k in case.name for k in LONG) else [])
     for case in parity.cases()

@@ -122,6 +122,7 @@ def test_all_is_as_dvcs_own_worker_leaves_it(tiny: Repo, tmp_path: Path) -> None
     assert tinysweeps.left(tiny) == []
 
 
+@pytest.mark.slow
 def test_dvcs_commands_know_what_came_of_each(tiny: Repo) -> None:
     queue(tiny, "x=0.1", "do=nothing,raise", "-n", "e", "evaluate")
     assert sorted(run(tiny, check=False)[:2]) == [

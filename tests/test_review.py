@@ -117,6 +117,7 @@ def test_rescored_the_model_of_base_is_judged_on_the_rows_of_head(bank_once: Rep
     )
 
 
+@pytest.mark.slow
 def test_a_folder_has_both_forms_the_pictures_and_the_long_tables(bank_once: Repo, tmp_path: Path) -> None:
     said = report(bank_once, "data", "--out", str(tmp_path / "out")).splitlines()
     names = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
@@ -408,6 +409,7 @@ def test_a_trial_does_not_pass_by_what_it_leaves_out(bank: Repo) -> None:
     assert gate(bank, "--no-base") == {rule: of for rule, of in gate(bank, "--no-base").items() if of[0]}
 
 
+@pytest.mark.slow
 def test_what_is_not_the_commits_is_refused(bank: Repo) -> None:
     bank.git("switch", "-q", "params")
     bank.params({"train.hyperparameters.C": 5.0})

@@ -187,6 +187,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_a_model_that_a_script_saves_is_scored_by_the_names_of_its_columns(split: Repo) -> None:
     give(split, SAVES, {"skops": True})
     split.stage("train")

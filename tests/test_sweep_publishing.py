@@ -301,6 +301,7 @@ def test_a_server_and_postgresql_take_a_sweep_as_the_embedded_store_does(
         assert nothing_new(swept)
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_and_a_register_beside_them(swept: Repo) -> None:
     logs = [sweep(swept, name) for name in (ID, "iris-bbbb")]
     both = [Publishing(log.folder) for log in logs]
