@@ -536,6 +536,13 @@ def test_a_gate_that_cannot_know_lets_nothing_through(bank: Repo, tmp_path: Path
     found = gate(clone, "origin/params", "--base", "origin/main")
     assert found["figures"] == (False, "reports/predictions.parquet is neither here nor in the remote")
     assert not found["against base"][0]
+    bank.git("switch", "-q", "params")
+    bank.params({"review.data": {"leaks": True, "drift": 0.2}})
+    bank.commit("Ask for more")
+    clone.git("fetch", "-q")
+    found = gate(clone, "origin/params", "--base", "origin/main")
+    away = (False, "the data are not here; `--pull` brings them")
+    assert (found["review.data.leaks"], found["review.data.drift"]) == (away, away)
 
 
 def test_a_wrong_review_section_is_one_line(bank: Repo) -> None:

@@ -223,7 +223,7 @@ def _data(asked: ReviewParams, of: Findings, wanted_base: bool) -> Iterator[Chec
         wanted = [name for name in named if getattr(rules, name) is not None] + (["leaks"] if rules.leaks else [])
         yield from (Check(f"review.data.{name}", False, _AWAY) for name in wanted)
         return
-    if rules.leaks:
+    if rules.leaks is not False:
         leaks = [f"{name} ({share:.1%})" for name, share in of.looked.giveaways.items()]
         said = f"alone predict the target: {', '.join(leaks)}" if leaks else "no column alone predicts the target"
         yield Check("review.data.leaks", not leaks, said)

@@ -56,7 +56,8 @@ class DataRules(params.Section):
     missing: Share | None = None  # of the rows of a column
     new_categories: Annotated[int, Field(ge=0)] | None = None  # values of a column that base does not have
     drift: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # population stability index of a column
-    leaks: bool = True  # refuse a column that alone predicts the target almost perfectly
+    # Refuse a column that alone predicts the target almost perfectly; None: where the data are here to see it.
+    leaks: bool | None = None
     repeated: Share | None = None  # of the test rows, those that equal a row of the train part in all features
 
 
