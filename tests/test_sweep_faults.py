@@ -75,7 +75,7 @@ def by_hand(repo: Repo, x: float) -> str:
 
 @pytest.mark.parametrize("more", [
     {"trials": 60, "times": 6, "sweeps": 1, "concurrent": 2, "seed": 1},
-    {"trials": 30, "times": 6, "sweeps": 2, "concurrent": 4, "seed": 2},
+    {"trials": 90, "times": 6, "sweeps": 2, "concurrent": 2, "seed": 2},
 ], ids=["one sweep", "two at once"])  # fmt: skip
 def test_whatever_is_killed_nothing_is_lost_or_left(more: dict[str, int], tmp_path: Path) -> None:
     asked = types.SimpleNamespace(sampling="random", publish=False, more={}, **more)
