@@ -35,10 +35,15 @@ def chromium() -> str:
             return path
     if not os.environ.get("CI"):
         pytest.skip("Chromium is not there")
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
+    return installed("chromium")
+
+
+def installed(program: str) -> str:
+    """Return the path of a Debian package's program of the same name, which a CI machine installs or fails."""
+    if not shutil.which(program) and os.geteuid() == 0 and shutil.which("apt-get"):
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", program]):
             subprocess.run(command, capture_output=True, check=False)
-    return shutil.which("chromium") or pytest.fail("Chromium is not there, and cannot be installed")
+    return shutil.which(program) or pytest.fail(f"{program} is not there, and cannot be installed")
 
 
 class Page:

@@ -24,7 +24,7 @@ def report(heads: Sequence[str], base: str, out: Path | None, options: Options) 
     reporting.check(out)
     rows: list[_Row] = []
     for head in dict.fromkeys(heads):
-        with finding.found(head, base, replace(options, time=False)) as found:
+        with finding.found(head, base, replace(options, time=False, data=False)) as found:
             rows.append(_Row(found))
     title: Line = [f"{len(rows)} trials against ", Code(rows[0].base or base)]
     return reporting.printed(title, list(_sections(rows)), out)

@@ -28,7 +28,7 @@ from trialtree.review.subjects import PREDICTIONS, Subject
 from trialtree.review.trying import Tried, Trying
 from trialtree.review.verdict import Verdict
 from trialtree.sweep import interruptions
-from trialtree.tracking import git
+from trialtree.tracking import git, locks
 
 SPLIT, MODEL = "data/split", "models/model"
 
@@ -40,6 +40,7 @@ class Options:
     pull: bool = False  # data and models that the cache lacks
     rescore: bool = False  # base's model on head's test rows
     time: bool = True  # how long a prediction takes
+    data: bool = True  # rows, columns and leaks
     pickles: bool = False  # load models from pickles, which runs the code in them
 
 
@@ -131,9 +132,10 @@ def found(head: str, base: str | None, options: Options) -> Iterator[Findings]:
             "predictions": lambda: _judge(this, data),
             "gates": lambda: _gates(this),
             "differences": lambda: _differences(this),
-            "data": lambda: _data(this, folder, data),
             "models": lambda: _models(this),
         }
+        if options.data:
+            parts["data"] = lambda: _data(this, folder, data)
         for name, part in parts.items():
             _guarded(this, name, part)
         for side in this.sides:
@@ -194,9 +196,9 @@ def _judge(this: Findings, missing: Mapping[str, str | None]) -> None:
     except PairsError as error:
         this.why_not = str(error)
         return
-    names = [name for name in subjects.metrics(this.head).get("test", {}) if name != "rows"]
     this.metric = decides(this.head, this)
-    this.intervals = bootstrap.differences(dict.fromkeys([this.metric, *names]), this.pairs.base, this.pairs.head)
+    names = dict.fromkeys([this.metric, *_scored(this.head)])
+    this.intervals = bootstrap.differences(names, this.pairs.base, this.pairs.head)
     if this.base.param("evaluate.positive") != this.head.param("evaluate.positive"):
         this.unlike = TWO_CLASSES
         this.notes.append(f"evaluate.positive differs: {', '.join(TWO_CLASSES)} of base are of another label")
@@ -208,8 +210,12 @@ def _judge(this: Findings, missing: Mapping[str, str | None]) -> None:
 def decides(by: Subject, of: Findings) -> str:
     """Return the metric that decides by a side's params; there are pairs."""
     assert of.pairs is not None  # noqa: S101  # see above
-    names = [name for name in subjects.metrics(of.head).get("test", {}) if name != "rows"]
-    return verdict.main_metric(_flat(by), of.pairs.head.task, names)
+    return verdict.main_metric(_flat(by), of.pairs.head.task, _scored(of.head))
+
+
+def _scored(side: Subject) -> list[str]:
+    """Return the metrics that a trial has of its test part."""
+    return [name for name in subjects.metrics(side).get("test", {}) if name != "rows"]
 
 
 def _source(side: Subject) -> Any:
@@ -221,8 +227,6 @@ def _source(side: Subject) -> Any:
 
 
 def _flat(side: Subject) -> dict[str, Any]:
-    from trialtree.tracking import locks
-
     return dict(locks.flat(side.params))
 
 

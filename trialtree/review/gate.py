@@ -25,8 +25,6 @@ from trialtree.tracking import locks
 
 _PROOF = 30  # rows that a proof takes
 _EXACT = 1e-9  # relative difference of a figure that was computed again
-
-
 _AWAY = "the data are not here; `--pull` brings them"
 
 
@@ -56,7 +54,9 @@ def gate(head: str, base: str | None, *, pull: bool = False) -> list[Check]:
     options = Options(pull=pull, time=any(section.prediction_time is not None for section in sections))
     with finding.found(head, base, options) as found:
         found.wait()
-        checks = list(_checks(sections[0], found.head, found, base is not None))
+        if found.head.side is None:
+            return [Check("trial", False, "; ".join(found.head.notes) or "there is none")]
+        checks = [_figures(found), *_checks(sections[0], found.head, found, base is not None)]
         failed = {check.rule for check in checks if not check.holds}
         if found.base is not None:
             for check in _checks(sections[1], found.base, found, wanted_base=True):
@@ -83,12 +83,8 @@ def _section(name: str) -> ReviewParams:
 
 def _checks(asked: ReviewParams, by: Subject, of: Findings, wanted_base: bool) -> Iterator[Check]:
     """Yield what came of each rule of a side's review section, and of its gates."""
-    if of.head.side is None:
-        yield Check("trial", False, "; ".join(of.head.notes) or "there is none")
-        return
     if asked.up_to_date:
         yield _up_to_date(of)
-    yield _figures(of)
     yield from _gates(by, of)
     yield from _bounds(asked, of)
     if wanted_base:

@@ -34,11 +34,12 @@ class Laid:
             return None
         if out is None:
             return f"{path} is no output at {self.commit[:7]}"
-        if self._cached(out, below) is None and self.remote.pull:
+        files = self._cached(out, below)
+        if files is None and self.remote.pull:
             (reason,) = self.remote.bring([(out, below)], None)
             if reason is not None:
                 return reason
-        files = self._cached(out, below)
+            files = self._cached(out, below)
         if files is None:
             return self.missing.get(path) or f"{path} is not in DVC's cache here; `--pull` brings it from the remote"
         for name, place in files:
@@ -61,7 +62,7 @@ class Laid:
 
     def _cached(self, out: Out, below: str) -> list[tuple[str, Path]] | None:
         """Return the files of an output, all of them in the cache; None where one is not."""
-        caches = storage.caches(storage.config())
+        caches = self.remote.caches
         place = storage.cached(caches, out.md5)
         if place is None or not out.md5.endswith(".dir"):
             return None if place is None else [(out.path, place)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from trialtree.branches import locks as files
 from trialtree.review.subjects import Subject
-from trialtree.tracking import committed, git, locks, refs, storage
+from trialtree.tracking import committed, git, locks, refs
 
 
 @dataclass(frozen=True)
@@ -20,19 +20,15 @@ class Origin:
     experiment: str | None  # its name as a DVC experiment
 
 
-def origin(of: Subject, *, ask_remote: bool = True) -> Origin:
-    """Return where a trial comes from; `ask_remote` whether DVC's default remote has its outputs."""
+def origin(of: Subject) -> Origin:
+    """Return where a trial comes from, and whether DVC's default remote has its outputs."""
     who, when, subject = (git.run("log", "-1", "--format=%an%x00%as%x00%s", of.commit) or "\0\0").split("\0")
     names = refs.read().experiments.get(of.commit)
     data = committed.data_commit(of.commit, locks.data(of.lock)) if of.lock else None
-    held = in_remote(of) if ask_remote else "unknown"
-    return Origin(of.commit, who, when, subject, data, held, min(names) if names else None)
+    return Origin(of.commit, who, when, subject, data, in_remote(of), min(names) if names else None)
 
 
 def in_remote(of: Subject) -> str:
     """Say whether the default remote holds all of a trial."""
     lock, pipeline = (of.laid.content.read(f"{of.commit}:./{name}") for name in ("dvc.lock", "dvc.yaml"))
-    wanted = files.objects(files.parsed(lock), files.parsed(pipeline))
-    if not wanted or not storage.config().get("core", {}).get("remote"):
-        return "-"
-    return of.laid.remote.held(wanted)
+    return of.laid.remote.held(files.objects(files.parsed(lock), files.parsed(pipeline)))

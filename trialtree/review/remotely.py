@@ -9,11 +9,14 @@ takes a connection and says nothing for minutes, again and again.
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from stages.errors import UserError
 from trialtree.revisions import Out
+from trialtree.tracking import storage
 
 PATIENCE = 30.0  # seconds for reports, which are small, and for questions
 
@@ -24,6 +27,17 @@ class Remote:
     def __init__(self, *, pull: bool = False) -> None:
         self.pull = pull  # data and models too
         self.silent: str | None = None
+        self._held: dict[tuple[str, ...], str] = {}
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """DVC's configuration, read once."""
+        return storage.config()
+
+    @cached_property
+    def caches(self) -> list[Path]:
+        """Where objects may be on this machine."""
+        return storage.caches(self.settings)
 
     def bring(self, wanted: Sequence[tuple[Out, str]], seconds: float | None = PATIENCE) -> list[str | None]:
         """Bring outputs, or what is below a path in them, into the cache; return why one is not there, if so."""
@@ -32,9 +46,13 @@ class Remote:
         return [self.silent or "the remote cannot be asked"] * len(wanted) if found is None else list(found)
 
     def held(self, hashes: Sequence[str]) -> str:
-        """Say how many of some objects the remote holds: yes, no, part (11 of 26), or why it cannot be asked."""
-        found = self._ask({"held": list(hashes)}, PATIENCE)
-        return f"unknown: {self.silent or 'the remote cannot be asked'}" if found is None else str(found)
+        """Say how many of some objects the remote holds: yes, no, part (11 of 26), or why nobody knows; - for none."""
+        if not hashes or not self.settings.get("core", {}).get("remote"):
+            return "-"
+        if (key := tuple(hashes)) not in self._held:
+            found = self._ask({"held": list(hashes)}, PATIENCE)
+            self._held[key] = f"unknown: {self.silent or 'the remote cannot be asked'}" if found is None else str(found)
+        return self._held[key]
 
     def _ask(self, asked: dict[str, Any], seconds: float | None) -> Any:
         if self.silent:
