@@ -1,0 +1,94 @@
+"""Rows as CSV has them, with a header as MLflow's clients send it, or without as SageMaker's do."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from trialtree.serving import cells
+from trialtree.serving.cells import Faults, Taken
+from trialtree.serving.columns import Schema
+from trialtree.serving.faults import Refused
+
+_PLAIN = b"0123456789.,+-eE\n"  # of a table of numbers without quotes, blanks or gaps
+
+
+def read(schema: Schema, body: bytes, limit: int | None, header: bool | None = None) -> tuple[Taken, bool]:
+    """Return the rows of a CSV text, and whether it has a header; `header` None finds out.
+
+    A first line is a header when it names a column of the model.
+
+    Raises:
+        Refused: the text is not CSV in UTF-8.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in body:
+        body = body.replace(b"\r\n", b"\n")
+    first = body.partition(b"\n")[0]
+    if header is None:
+        header = _names_columns(schema, first)
+    names = None
+    if header:
+        names = _record(first)
+        body = body[len(first) + 1 :]
+    if schema.all_numbers and (names is None or tuple(names) == schema.names):
+        quick = _numbers(schema, body)
+        if quick is not None:
+            return Taken(quick), header
+    return _records(schema, body, names, limit, int(header)), header
+
+
+def _names_columns(schema: Schema, first: bytes) -> bool:
+    return any(name in schema.places for name in _record(first))
+
+
+def _record(line: bytes) -> list[str]:
+    """Return the fields of a first line."""
+    return [name.strip() for name in next(csv.reader([_decoded(line)]), [])]
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise Refused(400, "the body is not UTF-8") from None
+
+
+def _numbers(schema: Schema, body: bytes) -> np.ndarray | None:
+    """Return the matrix of a plain table of numbers; None where it is anything else."""
+    if body.translate(None, _PLAIN):
+        return None
+    lines = body.rstrip(b"\n").split(b"\n")
+    width = len(schema.names)
+    if not body or {line.count(b",") for line in lines} != {width - 1}:
+        return None
+    try:
+        values = np.array(list(map(float, b",".join(lines).split(b","))), dtype=np.float64)
+    except ValueError:
+        return None
+    return values.reshape(len(lines), width) if np.isfinite(values).all() else None
+
+
+def _records(schema: Schema, body: bytes, names: Sequence[str] | None, limit: int | None, lines: int) -> Taken:
+    """Return the rows of any table; `lines` come before them."""
+    faults = Faults(limit)
+    if names is not None and not cells.check_names(schema, names, faults):
+        return Taken(np.empty((0, len(schema.names))), faults)
+    names = schema.names if names is None else names
+    reader = csv.reader(io.StringIO(_decoded(body), newline=""), strict=True)
+    try:
+        found = [[cell.strip() for cell in record] for record in reader if record]
+    except csv.Error as error:
+        raise Refused(400, f"the body is no CSV: line {reader.line_num + lines}: {error}") from None
+    for row, record in enumerate(found):
+        if len(record) != len(names):
+            faults.add(row, None, f"must have {len(names)} values, has {len(record)}")
+    if faults.total:
+        return Taken(np.empty((0, len(schema.names))), faults)
+    columns = dict(zip(names, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(names, ())
+    values = np.full((len(found), len(schema.names)), np.nan)
+    for place, each in enumerate(schema.fields):
+        if each.name in columns:
+            values[:, place] = cells.texts(each, columns[each.name], faults, schema.unknown)
+    return Taken(values, faults)
