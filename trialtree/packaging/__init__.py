@@ -1,0 +1,1 @@
+"""A registered model as a folder that builds and runs without its repository: `trialtree package`."""
