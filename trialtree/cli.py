@@ -23,6 +23,17 @@ trialtree best [SWEEP]
 trialtree queue run
 trialtree report [REV...]
 trialtree gate [REV]
+trialtree serve MODEL
+trialtree endpoint create NAME
+trialtree endpoint list
+trialtree endpoint status NAME
+trialtree endpoint logs NAME
+trialtree endpoint traffic NAME [TRAFFIC]
+trialtree endpoint delete NAME
+trialtree endpoint key NAME
+trialtree predict MODEL INPUT... --out OUT
+trialtree call URL TABLE
+trialtree package MODEL --out DIR
 """
 
 import json
@@ -36,7 +47,7 @@ from typing import Annotated, Any, Literal
 import typer
 import typer.core
 
-from trialtree import repository
+from trialtree import cli_serving, repository
 
 app = typer.Typer(
     help="A machine-learning platform for tabular models inside one Git repository.",
@@ -46,6 +57,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The tables that a repository trains on.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(cli_serving.app)
 
 
 class Executor(StrEnum):
