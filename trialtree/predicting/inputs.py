@@ -1,0 +1,117 @@
+"""Find the files to predict, here or elsewhere, and what each of them is."""
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+from stages import content, keeping, masking, remotes
+from stages.content import File
+from trialtree.predicting.asked import PredictError
+
+Kind = Literal["csv", "parquet", "arrow", "stream"]
+
+_MAGIC: dict[bytes, Kind] = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "stream"}
+_NAMED = {".parquet": "Parquet", ".pq": "Parquet", ".arrow": "Arrow", ".arrows": "Arrow", ".feather": "Arrow"}
+_PACKED = (".gz", ".zip", ".zst", ".zstd")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file of rows: its name for messages, where it is, what it is, and what tells whether it has changed."""
+
+    shown: str
+    path: Path
+    kind: Kind
+    stamp: dict[str, Any]
+
+    @property
+    def stem(self) -> str:
+        """Its name without folders and suffixes."""
+        name = PurePath(self.shown.rpartition("#")[2].partition("@")[0] if "#" in self.shown else self.shown)
+        bare = name.with_suffix("") if name.suffix.lower() in _PACKED else name
+        return bare.stem
+
+
+def find(names: Sequence[str], here: Path, endpoint: str | None, folder: Path) -> list[Input]:
+    """Return the files of paths, folders, globs and addresses, in their order; what is elsewhere is put into `folder`.
+
+    Raises:
+        UserError: there is no such file, it cannot be had, it is named twice, or it is empty or cut off.
+    """
+    away = _brought([name for name in names if remotes.is_remote(name)], endpoint, folder)
+    found = []
+    for name in names:
+        if name in away:
+            found += [_input(file, dict(file.facts)) for file in away[name]]
+        else:
+            found += [_input(file, _stamp(file.path)) for file in _here(name, here)]
+    paths = [each.path.resolve() for each in found]
+    if twice := next((each for each, path in zip(found, paths, strict=True) if paths.count(path) > 1), None):
+        raise PredictError(f"{twice.shown}: is named twice")
+    return found
+
+
+def _here(name: str, here: Path) -> list[File]:
+    """Return the files that one path, folder or glob names."""
+    path = here / name
+    if path.is_dir():
+        return content.inside(name, path)
+    if path.exists():
+        return [File(name, path)]
+    if has_magic(name):
+        names = sorted(glob(name, root_dir=here, recursive=True))  # noqa: PTH207  # takes absolute ones too
+        if files := [File(each, here / each) for each in names if content.is_data(here / each)]:
+            return files
+        raise PredictError(f"no file matches {name!r}")
+    raise PredictError(f"there is no file {name!r}")
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    found = path.stat()
+    return {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
+
+
+def _input(file: File, stamp: dict[str, Any]) -> Input:
+    with file.path.open("rb") as opened:
+        start = opened.read(8)
+    if not start:
+        raise PredictError(f"{file.shown}: is empty")
+    kind: Kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), "csv")
+    named = _NAMED.get(PurePath(file.shown).suffix.lower())
+    if named and kind == "csv":
+        raise PredictError(f"{file.shown}: is not {named}; cut off, damaged or misnamed")
+    return Input(file.shown, file.path, kind, stamp)
+
+
+def _brought(names: Iterable[str], endpoint: str | None, folder: Path) -> dict[str, list[File]]:
+    """Return the files of each address, downloaded where they are not here as they are now."""
+    keys = {name: remotes.key(name, endpoint) for name in names}
+    for name in keys:
+        if wrong := remotes.fault(name):
+            raise PredictError(f"{masking.masked(name)}: {wrong}")
+    if not keys:
+        return {}
+    found = {}
+    # What fetch has pinned stays: whoever holds some keys forgets all others.
+    with keeping.held([*keys.values(), *_pinned()]):
+        for place, (name, key) in enumerate(keys.items()):
+            newest = remotes.kept(name, endpoint)[-1:]
+            files = remotes.refreshed(name, endpoint, newest[0] if newest else None)
+            below = folder / f"{place}-{key}"
+            below.mkdir(parents=True)
+            found[name] = keeping.linked(files, below)
+    return found
+
+
+def _pinned() -> list[str]:
+    """Return the keys of the downloads that fetch uses."""
+    found = []
+    for note in keeping.root().glob("*/source.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(note.read_text(encoding="utf-8"))["used"]:
+                found.append(note.parent.name)
+    return found
