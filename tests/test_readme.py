@@ -3,7 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,10 @@ def test_the_commands_of_the_readme_work_one_after_the_other(tmp_path: Path) -> 
                  "train.hyperparameters": ..., "register.name": "houses", "register.gates": ..., "sweep": ...}
             )  # fmt: skip
             assert repo.run("trialtree", "check").stdout == "params.yaml and dvc.yaml are in order\n"
+        if command.startswith("trialtree serve "):
+            check_the_server(repo, command, tmp_path / "out")
+            done.append(command)
+            continue
         ran = subprocess.run(
             command, shell=True, cwd=repo.path, env=repo.env, text=True, check=False,
             stdin=subprocess.DEVNULL, stdout=(tmp_path / "out").open("w"), stderr=subprocess.STDOUT,
@@ -59,6 +66,24 @@ def test_the_commands_of_the_readme_work_one_after_the_other(tmp_path: Path) -> 
     metrics = json.loads((repo.path / "reports/metrics.json").read_text(encoding="utf-8"))
     assert metrics["test"]["r2"] > 0.9
     assert json.loads((repo.path / "reports/register.json").read_text(encoding="utf-8"))["name"] == "houses"
+
+
+def check_the_server(repo: Repo, command: str, out: Path) -> None:
+    """It says where it is and answers there, until Ctrl-C."""
+    with (
+        out.open("w") as printed,
+        subprocess.Popen(
+            [*command.split(), "--port", "0"], cwd=repo.path, env=repo.env, stdout=printed, stderr=printed
+        ) as server,
+    ):
+        until = time.monotonic() + 60
+        while not (found := re.search(r"http://[\d.:]+", out.read_text())) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert found, out.read_text()
+        with urllib.request.urlopen(f"{found[0]}/ready", timeout=10) as answer:
+            assert answer.status == 200
+        server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0, out.read_text()
 
 
 def check_the_grid(repo: Repo) -> None:

@@ -12,12 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from examples.walkthrough import page, secrecy, table
-from examples.walkthrough.__main__ import PROGRESS
+from examples.walkthrough.__main__ import PROGRESS, SPENT
 from examples.walkthrough.machines import Machines, WalkError
-from tests.conftest import PROJECT, isolated, shared
+from tests.conftest import PROJECT, Repo, isolated, shared
 from tests.servers import CREDENTIALS, S3
 from tests.web import serving
 
@@ -58,7 +59,8 @@ def by_command(text: str) -> dict[str, list[str]]:
 def equal(lines: list[str]) -> list[str]:
     """Return lines with what differs from run to run made equal: hashes of commits and runs, days, ports."""
     lines = [line.rstrip() for line in lines if not PROGRESS.search(line)]
-    text = re.sub(r"\d{4}-\d\d-\d\d", "DAY", re.sub(r"127\.0\.0\.1:\d+", "HOST", "\n".join(lines)))
+    text = SPENT.sub("in … s, … rows/s", re.sub(r"127\.0\.0\.1:\d+", "HOST", "\n".join(lines)))
+    text = re.sub(r"\d{4}-\d\d-\d\d", "DAY", text)
     return re.sub(r"\b[0-9a-f]{7,64}\b", "#", text).splitlines()
 
 
@@ -80,13 +82,14 @@ def test_the_walk_gives_the_published_figures_and_prints_what_the_page_shows(wal
         assert [line for line in again if "Running stage" in line] == ["Running stage 'register':"]
         assert [line.endswith("no commit") for line in again if line.startswith(("nothing", "committed"))] == [True]
         assert len(said[f"{who}$ git status --short --branch"]) == 1  # the branch, neither ahead nor behind
-    for model, expected in (("1", SINGLE), ("@champion", MULTI)):
-        at = f"california{'/' if model == '1' else ''}{model}"
-        predicted = said[f"cem$ python examples/walkthrough/predict.py {at}"]
-        assert predicted[-3:] == [
-            f"{name} {expected[name].split()[0]}, in metrics.json {expected[name].split()[0]}"
-            for name in ("ae_p10", "ae_p50", "ae_p90")
-        ]
+    for branch, expected in (("single-file", SINGLE), ("multi-files", MULTI)):
+        table = f"origin/dvc-trial-{branch}:data/split/test"
+        called = said[f"cem$ trialtree call california {table} --compare med_house_val --rows 3"]
+        found = dict(line.split() for line in called if line.startswith("ae_p"))
+        assert {name: f"{float(value):.4f}" for name, value in found.items()} == {
+            name: expected[name].split()[0] for name in ("ae_p10", "ae_p50", "ae_p90")
+        }
+    assert not list((folder / "cem").glob(".local/state/trialtree/*"))
     assert re.search(r"^the credentials are in none of \d{3,} files, \d{3,} Git objects, \d\d objects", printed, re.M)
     check_the_runs(folder / "mlflow/mlflow.db")
     shown = by_command(PAGE)
@@ -141,6 +144,17 @@ def test_a_command_that_fails_ends_the_walk_with_its_line(tmp_path: Path) -> Non
     )
     with pytest.raises(WalkError, match=r"^walkthrough\.md:9: `false \| cat` on bob exited 1$"):
         machines.run(page.Step(9, "false | cat", "bob"))
+
+
+@pytest.mark.slow
+def test_no_endpoint_outlives_a_walk_that_did_not_come_to_its_end(ran: Repo) -> None:
+    with Machines(ran.path.parent, {}) as machines:
+        machines.run(page.Step(7, f"cd {ran.path} && trialtree endpoint create iris --model iris@champion", "home"))
+        (alive,) = ran.path.parent.glob("home/.local/state/trialtree/endpoints/iris/alive.lock")
+        process = psutil.Process(int(alive.read_text()))
+    # Where nobody waits for it, it stays in the system's list.
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    assert not list(ran.path.parent.glob("home/.local/state/trialtree/*"))
 
 
 def test_a_credential_is_found_wherever_it_is(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:

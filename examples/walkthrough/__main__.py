@@ -25,6 +25,7 @@ from examples.walkthrough.machines import Machines, WalkError
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "examples/walkthrough.md"
 PROGRESS = re.compile(r"\(\d+ %\)(, .+ left)?$")  # of a long step, said on a slow machine only
+SPENT = re.compile(r"in [\d.]+ s, [\d,]+ rows/s")
 
 
 def walk(folder: Path, data: Path | None, store: str | None, endpoint: str | None) -> dict[int, str]:
@@ -39,13 +40,13 @@ def walk(folder: Path, data: Path | None, store: str | None, endpoint: str | Non
     if not data.is_file():
         raise WalkError(f"{data}: no such file; name the table by make walkthrough DATA=path/to/cal_housing.data")
     with _served(folder, store, endpoint) as shared:
-        machines = Machines(folder, {**shared, "DATA": str(data)})
         outputs, heading = {}, ""
-        for step in page.steps(PAGE.read_text(encoding="utf-8")):
-            if step.machine:
-                print(end=heading)
-                outputs[step.line] = machines.run(step)
-            heading = "" if step.machine else f"\n{step.text}\n\n"
+        with Machines(folder, {**shared, "DATA": str(data)}) as machines:
+            for step in page.steps(PAGE.read_text(encoding="utf-8")):
+                if step.machine:
+                    print(end=heading)
+                    outputs[step.line] = machines.run(step)
+                heading = "" if step.machine else f"\n{step.text}\n\n"
         print("\n" + secrecy.search(folder, "".join(outputs.values()), shared["STORE"], shared["ENDPOINT"]))
         print(f"done in {time.monotonic() - began:.0f} s")
     masks = {
@@ -88,7 +89,7 @@ def masked(text: str, masks: dict[str, str]) -> str:
     """Return what was printed without what is of this machine: paths, addresses, how long something took."""
     for found, shown in masks.items():
         text = text.replace(found, shown)
-    said = (line.rstrip() for line in text.splitlines() if not PROGRESS.search(line))
+    said = (line.rstrip() for line in SPENT.sub("in … s, … rows/s", text).splitlines() if not PROGRESS.search(line))
     return "".join(f"{line}\n" for line in said)
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from examples.walkthrough.page import Step
 
@@ -22,6 +23,19 @@ class Machines:
     folder: Path
     shared: Mapping[str, str]  # variables of all machines
     standing: dict[str, Path] = field(default_factory=dict)  # the working folder of each
+
+    def __enter__(self) -> Self:
+        """Return the machines."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the endpoints of a walk that did not come to their end."""
+        for place in self.folder.glob("*/.local/state/trialtree/endpoints/[!.]*"):
+            machine = place.relative_to(self.folder).parts[0]
+            subprocess.run(
+                ["trialtree", "endpoint", "delete", place.name, "--force"], cwd=self.standing[machine],
+                env=self._environment(machine), stdout=subprocess.DEVNULL, check=False,
+            )  # fmt: skip
 
     def run(self, step: Step) -> str:
         """Run a command in bash where its machine stands, print what it prints as it comes, and return that.
