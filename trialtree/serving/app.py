@@ -35,7 +35,7 @@ def application(endpoint: Endpoint, version: str) -> Starlette:
         "/docs": plain.page, "/v2": plain.server, **dict.fromkeys(known, plain.model),
         **{f"{path}/ready": plain.model_ready for path in known},
     }  # fmt: skip
-    return Starlette(
+    found = Starlette(
         routes=[
             Route("/invocations", asking[mlflow.NAME], methods=["POST"]),
             Route("/score", asking[azure.NAME], methods=["POST"]),
@@ -45,6 +45,8 @@ def application(endpoint: Endpoint, version: str) -> Starlette:
         ],
         exception_handlers={HTTPException: _unknown, Refused: _refused, Exception: _failed},
     )
+    found.router.redirect_slashes = False  # an address is one, or is not
+    return found
 
 
 class _Plain:

@@ -8,12 +8,13 @@ from stages.matrices import Matrix
 from trialtree.serving import cells
 from trialtree.serving.cells import GAP, Faults, Taken
 from trialtree.serving.columns import KINDS, Field, Schema
-from trialtree.serving.faults import Refused
+from trialtree.serving.faults import Refused, cut
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _DAY = 86_400_000_000.0  # microseconds
+_UNITS = {"s": 1_000_000, "ms": 1_000, "date32[day]": 86_400_000_000, "date64[ms]": 1_000}  # the same
 
 
 def taken(schema: Schema, table: "pa.Table", texts: bool = False, limit: int | None = None) -> Taken:
@@ -36,25 +37,57 @@ def taken(schema: Schema, table: "pa.Table", texts: bool = False, limit: int | N
     return Taken(values, faults)
 
 
-def _column(each: Field, found: Any, faults: Faults, unknown: bool, texts: bool) -> Matrix:
-    """Return the values (rows,) of a column."""
+def check(schema: Schema, found: "pa.Schema", limit: int | None = None) -> Faults:
+    """Return the faults of a table's columns, before anything of them is read."""
+    faults = Faults(limit)
+    names = [name for name in found.names if name in schema.places]
+    if cells.check_names(schema, names, faults):
+        for name in names:
+            each, type_ = schema.fields[schema.places[name]], found.field(name).type
+            if _way(each, type_, texts=False) is None:
+                faults.add(None, name, _misfit(each, type_))
+    return faults
+
+
+def _way(each: Field, type_: Any, texts: bool) -> str | None:
+    """Return how a type of Arrow's is read as a column; None where it is not."""
     import pyarrow as pa
 
     types = pa.types
-    kind = found.type.value_type if types.is_dictionary(found.type) else found.type
+    kind = type_.value_type if types.is_dictionary(type_) else type_
     if types.is_null(kind):
-        return _gaps(each, np.full(len(found), np.nan), np.ones(len(found), dtype=bool), faults)
-    is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+        return "gaps"
     if each.numeric and (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
-        return _numbers(each, found, faults)
+        return "numbers"
     if each.type == "date" and (types.is_timestamp(kind) or types.is_date(kind)):
+        return "dates"
+    if texts or not each.numeric:
+        if types.is_string(kind) or types.is_large_string(kind):
+            return "texts"
+        if types.is_string_view(kind):
+            return "views"
+    return "booleans" if types.is_boolean(kind) and not each.numeric and each.type != "date" else None
+
+
+def _misfit(each: Field, type_: Any) -> str:
+    return f"must be {KINDS[each.type]}, and is of type {cut(str(type_))}"
+
+
+def _column(each: Field, found: Any, faults: Faults, unknown: bool, texts: bool) -> Matrix:
+    """Return the values (rows,) of a column."""
+    way = _way(each, found.type, texts)
+    if way is None:
+        faults.add(None, each.name, _misfit(each, found.type))
+        return np.full(len(found), np.nan)
+    if way == "gaps":
+        return _gaps(each, np.full(len(found), np.nan), np.ones(len(found), dtype=bool), faults)
+    if way == "numbers":
+        return _numbers(each, found, faults)
+    if way == "dates":
         return _dates(each, found, faults)
-    if is_text and (texts or not each.numeric):
-        return _texts(each, found, faults, unknown, texts)
-    if types.is_boolean(kind) and not each.numeric and each.type != "date":
-        return _texts(each, found.cast(pa.string()), faults, unknown, texts)
-    faults.add(None, each.name, f"must be {KINDS[each.type]}, and is of type {kind}")
-    return np.full(len(found), np.nan)
+    if way != "texts":  # views, which few of Arrow's functions take, and booleans
+        found = _plain_texts(found)
+    return _texts(each, found, faults, unknown, texts)
 
 
 def _numbers(each: Field, found: Any, faults: Faults) -> Matrix:
@@ -91,6 +124,12 @@ def _dates(each: Field, found: Any, faults: Faults) -> Matrix:
 
     if pa.types.is_dictionary(found.type):
         found = found.cast(found.type.value_type)
+    unit = _UNITS.get(str(found.type)) or _UNITS.get(getattr(found.type, "unit", ""), 1)
+    whole = found.cast(pa.int32()) if pa.types.is_date32(found.type) else found.cast(pa.int64())
+    ends = pc.min_max(whole)
+    if any(end is not None and abs(end) * unit >= 2**63 for end in (ends["min"].as_py(), ends["max"].as_py())):
+        faults.add(None, each.name, "has a date that microseconds of 64 bits cannot tell")
+        return np.full(len(found), np.nan)
     moments = found.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     values = pc.divide(moments.cast(pa.float64(), safe=False), _DAY)
     return _gaps(each, np.array(values.to_numpy(), dtype=np.float64), _null(found), faults)
@@ -104,20 +143,30 @@ def _texts(each: Field, found: Any, faults: Faults, unknown: bool, stripped: boo
     coded = found if pa.types.is_dictionary(found.type) else found.dictionary_encode()
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    if len(coded.dictionary) > len(coded):  # it may have many texts that no row has
+        used = pc.drop_null(coded.indices.unique())
+        coded = pa.DictionaryArray.from_arrays(pc.index_in(coded.indices, used), coded.dictionary.take(used))
     different = coded.dictionary.to_pylist()
     if stripped:
-        different = [None if text is None else text.strip() for text in different]
+        different = [text if text is None or text in each.codes else text.strip() for text in different]
     inner = Faults()
     read = cells.texts if stripped else cells.column
     numbers = read(each, different, inner, unknown)
     codes = np.array(pc.fill_null(coded.indices, len(different)).to_numpy(zero_copy_only=False), dtype=np.int64)
     values: Matrix = np.append(numbers, np.nan)[codes]
     bad = {fault.row: fault.reason for fault in inner}
-    empty = [place for place, text in enumerate(different) if text is None or text == ""]
+    empty = [place for place, text in enumerate(different) if text is None or (text == "" and "" not in each.codes)]
     wrong = [place for place in bad if place is not None and place not in empty]
     for row in np.flatnonzero(np.isin(codes, wrong)):
         faults.add(int(row), each.name, bad[int(codes[row])])
     return _gaps(each, values, np.isin(codes, [*empty, len(different)]), faults)
+
+
+def _plain_texts(found: Any) -> Any:
+    import pyarrow as pa
+
+    dictionary = pa.types.is_dictionary(found.type)
+    return found.cast(pa.dictionary(found.type.index_type, pa.large_string()) if dictionary else pa.large_string())
 
 
 def _null(found: Any) -> "np.ndarray[Any, Any]":

@@ -17,7 +17,7 @@ import numpy as np
 
 from trialtree.serving import access, bodies
 from trialtree.serving.bodies import GoneError
-from trialtree.serving.faults import Refused, cut
+from trialtree.serving.faults import Fault, Refused, cut
 from trialtree.serving.keeping import Keeper
 from trialtree.serving.metrics import Metrics
 from trialtree.serving.protocols.base import Question, Request
@@ -61,9 +61,10 @@ class Endpoint:
         """Know the keys."""
         self.keys = access.Keys(self.settings.keys)
 
-    def take(self, serving: Serving) -> None:
-        """Answer by another plan from now on."""
-        self.serving = serving
+    def take(self, serving: Serving, settings: Settings) -> None:
+        """Answer by another plan, and under other limits and keys, from now on."""
+        self.serving, self.settings = serving, settings
+        self.keys = access.Keys(settings.keys)
         self.metrics.planned(serving.plan)
 
 
@@ -103,7 +104,8 @@ class Asking:
             status, more = 200, {"content-type": media, "x-model-version": served.planned.version}
         except Refused as refusal:
             status, asked.faults = refusal.status, len(refusal.faults)
-            body = self.protocol.error(refusal.status, refusal.reason, refusal.faults)
+            status = self.protocol.INVALID if status == 422 else status
+            body = self.protocol.error(status, refusal.reason, refusal.faults)
             more = {"content-type": "application/json", **refusal.headers}
         except GoneError:
             status = 499  # nobody reads the answer
@@ -154,6 +156,7 @@ class Asking:
         asked.model, asked.rows = served.label, len(values)
         threads = (os.cpu_count() or 1) if len(values) >= _MANY else 1
         figures = scorer.probabilities(values, threads) if question.probabilities else scorer.predict(values, threads)
+        _refuse_infinite(figures)
         names = scorer.probability_names if question.probabilities else None
         body, media = question.render(figures, names)
         endpoint = self.endpoint
@@ -204,6 +207,14 @@ class Asking:
             if asked.faults:
                 about["faults"] = asked.faults
             access.say("request", **about)
+
+
+def _refuse_infinite(figures: Any) -> None:
+    """Refuse rows for which a model gives no number: they are beyond what it can count with."""
+    if figures.dtype.kind == "f" and not np.isfinite(figures).all():
+        rows = np.flatnonzero(~np.isfinite(figures.reshape(len(figures), -1)).all(axis=1))
+        faults = [Fault(int(row), None, "is beyond what the model can count with") for row in rows[:10]]
+        raise Refused.of(faults, len(rows))
 
 
 async def _within(future: "asyncio.Future[Any]", seconds: float) -> Any:
@@ -266,6 +277,6 @@ def _where(error: BaseException) -> Sequence[str]:
     places, trace = [], error.__traceback__
     while trace:
         code = trace.tb_frame.f_code
-        places.append(f"{os.path.basename(code.co_filename)}:{trace.tb_lineno} {code.co_name}")  # noqa: PTH119
+        places.append(f"{os.path.basename(code.co_filename)}:{trace.tb_lineno} {code.co_name}")  # noqa: PTH119  # no path is opened
         trace = trace.tb_next
     return places[-6:]

@@ -8,6 +8,7 @@ from typing import Any
 from trialtree.serving.faults import Refused
 
 _DISCARDED = 256_000_000  # bytes that are read and thrown away, so that the client gets to read why
+_MEMBERS = 100  # of a gzip file, which may be several in a row
 _TAKEN = {b"gzip": 31, b"x-gzip": 31, b"deflate": 47}  # wbits of zlib
 
 
@@ -26,7 +27,7 @@ async def read(receive: Any, headers: Mapping[bytes, bytes], most: int, seconds:
     if said.isdigit() and int(said) > most:
         await _discard(receive, headers, int(said), seconds)
         raise _too_large(most)
-    message = await _soon(receive, seconds)
+    message = await _soon(receive, seconds, seconds)
     body: bytes = message.get("body", b"")
     if message.get("more_body", False):
         body = await _rest(receive, body, most, seconds)
@@ -38,10 +39,10 @@ async def read(receive: Any, headers: Mapping[bytes, bytes], most: int, seconds:
     return body
 
 
-async def _soon(receive: Any, seconds: float) -> Any:
-    """Return the next message."""
+async def _soon(receive: Any, left: float, seconds: float) -> Any:
+    """Return the next message, if it comes in the seconds that are left of those that the body has."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(left):
             message = await receive()
     except TimeoutError:
         raise Refused(408, f"the body did not arrive within {seconds:g} s", headers={"connection": "close"}) from None
@@ -55,7 +56,7 @@ async def _rest(receive: Any, first: bytes, most: int, seconds: float) -> bytes:
     loop = asyncio.get_running_loop()
     until, parts, size, more = loop.time() + seconds, [first], len(first), True
     while more:
-        message = await _soon(receive, max(0.0, until - loop.time()))
+        message = await _soon(receive, max(0.0, until - loop.time()), seconds)
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size <= most:
@@ -74,7 +75,7 @@ async def _discard(receive: Any, headers: Mapping[bytes, bytes], size: int, seco
     loop = asyncio.get_running_loop()
     until, more = loop.time() + seconds, True
     while more and loop.time() < until:
-        more = (await _soon(receive, max(0.0, until - loop.time()))).get("more_body", False)
+        more = (await _soon(receive, max(0.0, until - loop.time()), seconds)).get("more_body", False)
 
 
 def unpacked(body: bytes, encoding: bytes, most: int) -> bytes:
@@ -86,16 +87,21 @@ def unpacked(body: bytes, encoding: bytes, most: int) -> bytes:
     if encoding not in _TAKEN:
         known = ", ".join(sorted(name.decode() for name in _TAKEN))
         raise Refused(415, f"the content encoding is none of {known}", headers={"accept-encoding": "gzip, deflate"})
-    packer = zlib.decompressobj(_TAKEN[encoding])
-    try:
-        found = packer.decompress(body, most + 1)
-    except zlib.error:
-        raise Refused(400, f"the body is no {encoding.decode()}, or damaged") from None
-    if len(found) > most:
-        raise _too_large(most)
-    if not packer.eof:
-        raise Refused(400, f"the {encoding.decode()} body is cut off")
-    return found
+    found = b""
+    for _ in range(_MEMBERS):
+        packer = zlib.decompressobj(_TAKEN[encoding])
+        try:
+            found += packer.decompress(body, most + 1 - len(found))
+        except zlib.error:
+            raise Refused(400, f"the body is no {encoding.decode()}, or damaged") from None
+        if len(found) > most:
+            raise _too_large(most)
+        if not packer.eof:
+            raise Refused(400, f"the {encoding.decode()} body is cut off")
+        body = packer.unused_data
+        if not body:
+            return found
+    raise Refused(400, f"the {encoding.decode()} body has more than {_MEMBERS} parts")
 
 
 def _too_large(most: int) -> Refused:

@@ -12,18 +12,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import orjson
 
 from stages.matrices import Matrix
 from trialtree.serving.columns import KINDS, Field, Schema
 from trialtree.serving.faults import Fault, cut, shown
 
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 GAP = "is missing, and the table that the model was trained on had no gap here"
 _INFINITE = "must be finite"
 _EXACT = 2**53  # the whole numbers up to here are all float64's
 _LARGE = f"must be at most {_EXACT}, beyond which float64 cannot tell whole numbers apart"
 _EPOCH = datetime(1970, 1, 1)  # of UTC, as the model has dates: without a zone
+_DIGITS = 400  # of a text that Python reads as a whole number without delay
 _DAY = 86_400_000_000.0  # microseconds
+_PLAIN = b"0123456789.,+-eE"
+_WITH_GAPS = _PLAIN + b"nul"
 _NAMED = 8  # categories in a message
 
 
@@ -34,10 +38,15 @@ class Faults(list[Fault]):
         super().__init__()
         self.limit, self.total = limit, 0
 
+    @property
+    def full(self) -> bool:
+        """Whether further ones are only counted."""
+        return self.limit is not None and len(self) >= self.limit
+
     def add(self, row: int | None, column: str | None, reason: str) -> None:
         """Count a fault, and keep it if it is one of the first."""
         self.total += 1
-        if self.limit is None or len(self) < self.limit:
+        if not self.full:
             self.append(Fault(row, column, reason))
 
 
@@ -57,8 +66,9 @@ def column(each: Field, values: Sequence[Any], faults: Faults, unknown: bool) ->
     """Return the values (rows,) of a column, given as JSON has them."""
     if each.numeric and set(map(type, values)) <= {int, float}:
         numbers = np.array(values, dtype=np.float64)
-        check_numbers(each, numbers, faults)
-        return numbers
+        if each.type == "number" or np.abs(numbers).max(initial=0) < _EXACT:
+            check_numbers(each, numbers, faults)
+            return numbers
     if not each.numeric and each.type != "date" and (found := _known(each, values)) is not None:
         return found
     read = _READERS[each.type]
@@ -66,11 +76,14 @@ def column(each: Field, values: Sequence[Any], faults: Faults, unknown: bool) ->
 
 
 def texts(each: Field, values: Sequence[str], faults: Faults, unknown: bool) -> Matrix:
-    """Return the values (rows,) of a column, given as the cells of a CSV file, stripped of blanks."""
+    """Return the values (rows,) of a column, given as the cells of a CSV file; blanks around one mean nothing."""
+    if not each.numeric and each.type != "date" and (found := _known(each, values)) is not None:
+        return found
+    if each.numeric and (numbers := _plain(each, values)) is not None:
+        return numbers
+    values = [text if text is None or text in each.codes else text.strip() for text in values]
     if not each.numeric:
         read = _READERS[each.type]
-        if each.type != "date" and (found := _known(each, values)) is not None:
-            return found
         return _each(each, values, faults, lambda value: read(each, value, unknown))
     return _each(each, values, faults, lambda value: _text_number(each, value))
 
@@ -83,12 +96,29 @@ def _known(each: Field, values: Sequence[Any]) -> Matrix | None:
         return None
 
 
+def _plain(each: Field, values: Sequence[str]) -> Matrix | None:
+    """Return finite numbers and allowed gaps, read at once; None where a cell is anything else."""
+    if None in values:
+        return None
+    joined = ",".join([text or "null" for text in values] if each.gaps else values).encode()
+    if joined.translate(None, _WITH_GAPS if each.gaps else _PLAIN) or joined.count(b",") != len(values) - 1:
+        return None
+    try:
+        numbers = np.array(orjson.loads(b"[%b]" % joined), dtype=np.float64)
+    except orjson.JSONDecodeError:
+        return None
+    known = numbers[~np.isnan(numbers)] if each.gaps else numbers
+    if each.type == "integer" and not (np.abs(known).max(initial=0) < _EXACT and (known == np.floor(known)).all()):
+        return None
+    return numbers if np.isfinite(known).all() else None
+
+
 def _each(each: Field, values: Iterable[Any], faults: Faults, read: Callable[[Any], float]) -> Matrix:
     """Return what `read` makes of each value, and NaN for a gap or a fault."""
     found = []
     for row, value in enumerate(values):
         number = math.nan
-        if value is None or value == "":
+        if value is None or (value == "" and "" not in each.codes):
             if not each.gaps:
                 faults.add(row, each.name, GAP)
         else:
@@ -123,11 +153,15 @@ def _mark(each: Field, found: Matrix, bad: Any, reason: str | Callable[[Any], st
 def _number(each: Field, value: Any, _: bool) -> float:
     if type(value) not in (int, float):
         raise _BadError(f"must be {KINDS[each.type]}, got {shown(value)}")
+    if each.type == "integer" and abs(value) > _EXACT:  # before float64 rounds it
+        raise _BadError(_LARGE)
     return _checked(each, float(value))
 
 
 def _text_number(each: Field, text: str) -> float:
     if NUMBER.fullmatch(text):
+        if each.type == "integer" and text.lstrip("+-").isdigit() and len(text) < _DIGITS:
+            return _number(each, int(text), False)
         return _checked(each, float(text))
     if text.lower() == "nan":
         if each.gaps:
@@ -197,12 +231,28 @@ def check_names(schema: Schema, names: Sequence[Any], faults: Faults) -> bool:
     """Add the faults of a table's column names; whether there are none."""
     before = faults.total
     for name in names:
-        if not isinstance(name, str) or name not in schema.places:
-            faults.add(None, None, f"there is no column {cut(str(name))!r}; the model takes: {_some(schema.names)}")
+        if not isinstance(name, str):
+            faults.add(None, None, f"a column's name must be a text, got {shown(name)}")
+        elif name not in schema.places:
+            if faults.full:
+                faults.total += 1
+            else:
+                faults.add(None, None, f"there is no column {cut(name)!r}; the model takes: {_some(schema.names)}")
     given = [name for name in names if isinstance(name, str)]
-    if twice := next((name for name in given if given.count(name) > 1), None) if len(set(given)) < len(given) else None:
+    if (twice := repeated(given)) is not None:
         faults.add(None, cut(twice), "is there twice")
+    known = set(given)
     for each in schema.fields:
-        if each.name not in given and not each.gaps:
+        if each.name not in known and not each.gaps:
             faults.add(None, each.name, "is missing")
     return faults.total == before
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """Return the first name that was there before; None where all differ."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

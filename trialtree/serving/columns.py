@@ -65,6 +65,11 @@ class Schema:
         return {name: place for place, name in enumerate(self.names)}
 
     @cached_property
+    def tables(self) -> set[Any]:
+        """The schemas of Arrow tables that were found to be of these columns."""
+        return set()
+
+    @cached_property
     def all_numbers(self) -> bool:
         """Whether each column is of type number, so that any finite numbers will do."""
         return all(each.type == "number" for each in self.fields)

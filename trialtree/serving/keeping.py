@@ -4,7 +4,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,10 @@ class Keeper:
             try:
                 self._write(model, some)
                 self._failing = False
-            except OSError as error:
+            except Exception as error:  # a full disk most of all: requests go on, whatever it is
                 if not self._failing:
-                    self._say("requests are not kept", error=error.strerror, folder=self.folder.name)
+                    why = getattr(error, "strerror", None) or type(error).__name__
+                    self._say("requests are not kept", error=why, folder=self.folder.name)
                 self._failing = True
 
     def _write(self, model: str, some: list[Any]) -> None:
@@ -73,18 +74,24 @@ class Keeper:
         values = np.concatenate([each[4] for each in some])
         counts = [len(each[4]) for each in some]
         moments = np.repeat(np.array([int(each[3] * 1e6) for each in some]), counts)
+        taken = scorer.schema.places
         columns = {
-            "request": pa.array(np.repeat(np.array([each[2] for each in some], dtype=object), counts)),
-            "time": pa.array(moments, pa.int64()).cast(pa.timestamp("us")),
-            "model": pa.array([model] * len(values)),
+            _free("request", taken): pa.array(np.repeat(np.array([each[2] for each in some], dtype=object), counts)),
+            _free("time", taken): pa.array(moments, pa.int64()).cast(pa.timestamp("us")),
+            _free("model", taken): pa.array([model] * len(values)),
             **{f.name: _column(f, values[:, place]) for place, f in enumerate(scorer.schema.fields)},
-            "predicted": pa.array(np.concatenate([each[5] for each in some]).tolist()),
+            _free("predicted", taken): pa.array(np.concatenate([each[5] for each in some]).tolist()),
         }
         self._files += 1
         day = datetime.now(UTC).strftime("%Y-%m-%d")
         name = f"{model.replace('/', '-')}-{os.getpid()}-{time.time_ns()}-{self._files}.parquet"
         with replacing(self.folder / day / name) as partial:
             pq.write_table(pa.table(columns), partial, compression="zstd")
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """Return a name, after as many underscores as no column of the model has it."""
+    return name if name not in taken else _free(f"_{name}", taken)
 
 
 def _column(field: Field, values: Matrix) -> Any:

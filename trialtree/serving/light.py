@@ -1,4 +1,4 @@
-"""Keep pandas out of a process that predicts: Arrow imports it to ask whether what it gets is of it, 44 MB and 0.4 s."""
+"""Keep pandas out of a process that predicts: Arrow imports it to ask whether what it gets is of it (44 MB, 0.4 s)."""
 
 import sys
 from collections.abc import Sequence

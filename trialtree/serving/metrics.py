@@ -71,11 +71,15 @@ class Metrics:
 
     def planned(self, plan: "Plan") -> None:
         """Say by which models the worker answers now."""
-        self.serving.clear()
-        for each in plan.models:
-            self.serving.labels(each.label, each.alias or "", each.digest[:12], str(each.shadow).lower()).set(
-                each.share
-            )
+        shares = {
+            (each.label, each.alias or "", each.digest[:12], str(each.shadow).lower()): each.share
+            for each in plan.models
+        }
+        for labels in self._said - shares.keys():
+            self.serving.labels(*labels).set(0)
+        for labels, share in shares.items():
+            self.serving.labels(*labels).set(share)
+        self._said |= shares.keys()
 
     def page(self) -> tuple[bytes, str]:
         """Return what all workers counted."""
@@ -85,7 +89,7 @@ class Metrics:
         registry = self.registry
         if self.folder:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, self.folder)  # type: ignore[no-untyped-call]
+            MultiProcessCollector(registry, self.folder)  # type: ignore[no-untyped-call]  # it has no types
         return generate_latest(registry), _TYPE
 
 
@@ -94,7 +98,7 @@ def dead(folder: str, pid: int) -> None:
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]  # it has no types
 
 
 def summary(folder: str) -> dict[str, Any]:
@@ -120,7 +124,7 @@ def _samples(folder: str) -> Iterator[tuple[str, dict[str, str], float]]:
     from prometheus_client.multiprocess import MultiProcessCollector
 
     if Path(folder).is_dir():
-        collector: Any = MultiProcessCollector(CollectorRegistry(), folder)  # type: ignore[no-untyped-call]
+        collector: Any = MultiProcessCollector(CollectorRegistry(), folder)  # type: ignore[no-untyped-call]  # it has no types
         for metric in collector.collect():
             for sample in metric.samples:
                 yield sample.name, sample.labels, sample.value

@@ -24,7 +24,7 @@ def document(serving: Serving, version: str, *, keyed: bool) -> dict[str, Any]:
             "description": f"Predicts {scorer.target} by {scorer.estimator}. Served by trialtree {version}.",
         },
         "paths": _paths(serving),
-        "components": {"schemas": _schemas(schema, scorer.labels), "responses": _RESPONSES},
+        "components": {"schemas": _schemas(schema, scorer.labels, scorer.has_probabilities), "responses": _RESPONSES},
     }
     if keyed:
         found["components"]["securitySchemes"] = {
@@ -47,7 +47,8 @@ def field(each: Field, unknown: bool) -> dict[str, Any]:
     elif each.type == "category" and not unknown:
         found = {"type": "string", "enum": list(each.categories)}
     else:
-        found = {"type": "string", "examples": list(each.categories[:3])}
+        # Nothing is a gap, unless it is a category of its own.
+        found = {"type": "string", "minLength": int("" not in each.codes), "examples": list(each.categories[:3])}
     if not each.gaps:
         return found
     return {"anyOf": [found, {"type": "null"}]}
@@ -60,7 +61,7 @@ def example(each: Field) -> Any:
     return "2026-11-29" if each.type == "date" else (each.categories[0] if each.categories else "text")
 
 
-def _schemas(schema: Schema, labels: list[Any]) -> dict[str, Any]:
+def _schemas(schema: Schema, labels: list[Any], asked: bool) -> dict[str, Any]:
     fields = {each.name: field(each, schema.unknown) for each in schema.fields}
     row = {
         "type": "object", "properties": fields, "required": [f.name for f in schema.fields if not f.gaps],
@@ -84,7 +85,10 @@ def _schemas(schema: Schema, labels: list[Any]) -> dict[str, Any]:
         "Values": values,
         "Split": split,
         "Rows": {"type": "array", "items": _ref("Row"), "minItems": 1},
-        "Params": _PARAMS,
+        "Params": {
+            "type": "object", "additionalProperties": False,
+            "properties": {"probabilities": {"type": "boolean"} if asked else {"const": False}},
+        },
         "Predictions": {"type": "array", "items": {"anyOf": [one, probable]}},
         "Tensor": _TENSOR,
         "Error": {
@@ -97,11 +101,11 @@ def _schemas(schema: Schema, labels: list[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_PARAMS = {"type": "object", "properties": {"probabilities": {"type": "boolean"}}, "additionalProperties": False}
 _TENSOR = {
     "type": "object", "required": ["name", "shape", "datatype", "data"],
     "properties": {
-        "name": {"type": "string"}, "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "name": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 2},
         "datatype": {"type": "string", "enum": ["FP64", "INT64", "BYTES", "BOOL"]}, "data": {"type": "array"},
     },
 }  # fmt: skip
@@ -131,6 +135,7 @@ def _errors(kind: str = "E") -> dict[str, Any]:
 
 def _paths(serving: Serving) -> dict[str, Any]:
     schema, name = serving.first.scorer.schema, quote(serving.plan.name, safe="")
+    query = [_QUERY] if serving.first.scorer.has_probabilities else []
     table = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
     forms = {
         "dataframe_split": _ref("Split"), "dataframe_records": _ref("Rows"),
@@ -142,12 +147,12 @@ def _paths(serving: Serving) -> dict[str, Any]:
     invocations = {
         "summary": "Predict: MLflow's and SageMaker's protocol",
         "operationId": "invocations",
-        "parameters": [_QUERY],
+        "parameters": query,
         "requestBody": {
             "required": True,
             "content": {
                 JSON: {"schema": {"oneOf": _forms(forms)}, "example": {"dataframe_split": split}},
-                CSV: {"schema": {"type": "string"}, "example": f"{','.join(map(str, row.values()))}\n"},
+                CSV: {"schema": {"type": "string", "minLength": 1}, "example": f"{','.join(map(str, row.values()))}\n"},
                 STREAM: table, FILE: table, PARQUET: table,
             },
         },
@@ -168,7 +173,7 @@ def _paths(serving: Serving) -> dict[str, Any]:
     score = {
         "summary": "Predict: Azure ML's protocol",
         "operationId": "score",
-        "parameters": [_QUERY],
+        "parameters": query,
         "requestBody": {
             "required": True,
             "content": {JSON: {"schema": {"oneOf": _forms(azure)}, "example": {"data": [list(row.values())]}}},
@@ -181,7 +186,7 @@ def _paths(serving: Serving) -> dict[str, Any]:
     return {
         "/invocations": {"post": invocations},
         "/score": {"post": score},
-        f"/v2/models/{name}/infer": {"post": _infer(schema)},
+        f"/v2/models/{name}/infer": {"post": _infer(schema, query)},
         f"/v2/models/{name}": {"get": _get("The columns that the model takes", "V")},
         **{path: {"get": _get(what)} for path, what in _READ.items()},
     }
@@ -216,7 +221,7 @@ def _get(what: str, kind: str = "E") -> dict[str, Any]:
     }
 
 
-def _infer(schema: Schema) -> dict[str, Any]:
+def _infer(schema: Schema, query: list[dict[str, Any]]) -> dict[str, Any]:
     inputs = [
         {"name": f.name, "shape": [1], "datatype": v2.DATATYPES[f.type], "data": [example(f)]} for f in schema.fields
     ]
@@ -234,7 +239,7 @@ def _infer(schema: Schema) -> dict[str, Any]:
     return {
         "summary": "Predict: the Open Inference Protocol",
         "operationId": "infer",
-        "parameters": [_QUERY],
+        "parameters": query,
         "requestBody": {"required": True, "content": {JSON: {"schema": body, "example": {"inputs": inputs}}}},
         "responses": {
             "200": {"description": "Tensors", "content": {JSON: {"schema": answer}}},

@@ -94,8 +94,9 @@ def _of_columns(schema: Schema, columns: Mapping[str, Sequence[Any]], rows: int,
 
 
 def _check_keys(schema: Schema, row: int, values: Mapping[str, Any], faults: Faults) -> None:
-    found = Faults()
+    found = Faults(0 if faults.full else faults.limit)
     cells.check_names(schema, list(values), found)
+    faults.total += found.total - len(found)
     for fault in found:
         faults.add(row, fault.column, fault.reason)
 

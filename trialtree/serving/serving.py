@@ -53,7 +53,10 @@ def load(plan: Plan, settings: Settings, before: Serving | None = None) -> Servi
     Raises:
         UserError: a model cannot be loaded.
     """
-    known = {_key(each.planned): each.scorer for each in (*before.answering, *before.shadows)} if before else {}
+    served_before = (*before.answering, *before.shadows) if before else ()
+    known = {
+        _key(each.planned): each.scorer for each in served_before if each.scorer.schema.unknown == settings.unknown
+    }
     served = []
     for each in plan.models:
         scorer = known.get(_key(each))

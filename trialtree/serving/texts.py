@@ -5,19 +5,21 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+import orjson
 
 from trialtree.serving import cells
 from trialtree.serving.cells import Faults, Taken
 from trialtree.serving.columns import Schema
 from trialtree.serving.faults import Refused
 
+_LONGEST = 1_000_000  # bytes of a header
 _PLAIN = b"0123456789.,+-eE\n"  # of a table of numbers without quotes, blanks or gaps
 
 
 def read(schema: Schema, body: bytes, limit: int | None, header: bool | None = None) -> tuple[Taken, bool]:
     """Return the rows of a CSV text, and whether it has a header; `header` None finds out.
 
-    A first line is a header when it names a column of the model.
+    A first line is a header when half of its cells or more name a column of the model.
 
     Raises:
         Refused: the text is not CSV in UTF-8.
@@ -25,12 +27,12 @@ def read(schema: Schema, body: bytes, limit: int | None, header: bool | None = N
     body = body.removeprefix(b"\xef\xbb\xbf")
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n")
-    first = body.partition(b"\n")[0]
+    first = _first_record(body)
     if header is None:
         header = _names_columns(schema, first)
     names = None
     if header:
-        names = _record(first)
+        names = [name if name in schema.places else name.strip() for name in _record(first)]
         body = body[len(first) + 1 :]
     if schema.all_numbers and (names is None or tuple(names) == schema.names):
         quick = _numbers(schema, body)
@@ -39,13 +41,28 @@ def read(schema: Schema, body: bytes, limit: int | None, header: bool | None = N
     return _records(schema, body, names, limit, int(header)), header
 
 
+def _first_record(body: bytes) -> bytes:
+    """Return the first line, and those after it that belong to a quoted field of it."""
+    end = body.find(b"\n")
+    quotes = body.count(b'"', 0, max(end, 0))
+    while 0 <= end < _LONGEST and quotes % 2:
+        start, end = end + 1, body.find(b"\n", end + 1)
+        quotes += body.count(b'"', start, max(end, start))
+    return body if end < 0 else body[:end]
+
+
 def _names_columns(schema: Schema, first: bytes) -> bool:
-    return any(name in schema.places for name in _record(first))
+    names = _record(first)
+    # Half of them: a category may have the name of a column.
+    return 2 * sum(name in schema.places or name.strip() in schema.places for name in names) >= max(len(names), 1)
 
 
 def _record(line: bytes) -> list[str]:
     """Return the fields of a first line."""
-    return [name.strip() for name in next(csv.reader([_decoded(line)]), [])]
+    try:
+        return next(csv.reader([_decoded(line)]), [])
+    except csv.Error as error:
+        raise Refused(400, f"the body is no CSV: line 1: {error}") from None
 
 
 def _decoded(content: bytes) -> str:
@@ -63,10 +80,15 @@ def _numbers(schema: Schema, body: bytes) -> np.ndarray | None:
     width = len(schema.names)
     if not body or {line.count(b",") for line in lines} != {width - 1}:
         return None
+    joined = b",".join(lines)
     try:
-        values = np.array(list(map(float, b",".join(lines).split(b","))), dtype=np.float64)
-    except ValueError:
-        return None
+        found = orjson.loads(b"[%b]" % joined)  # nine times as quick as float, for numbers that JSON has too
+    except orjson.JSONDecodeError:
+        try:
+            found = list(map(float, joined.split(b",")))
+        except ValueError:
+            return None
+    values = np.array(found, dtype=np.float64)
     return values.reshape(len(lines), width) if np.isfinite(values).all() else None
 
 
@@ -78,7 +100,7 @@ def _records(schema: Schema, body: bytes, names: Sequence[str] | None, limit: in
     names = schema.names if names is None else names
     reader = csv.reader(io.StringIO(_decoded(body), newline=""), strict=True)
     try:
-        found = [[cell.strip() for cell in record] for record in reader if record]
+        found = [record for record in reader if record]
     except csv.Error as error:
         raise Refused(400, f"the body is no CSV: line {reader.line_num + lines}: {error}") from None
     for row, record in enumerate(found):

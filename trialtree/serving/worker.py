@@ -22,6 +22,7 @@ import orjson
 _GRACE = 30.0  # seconds for what is being answered when the parent is gone
 _LIMIT = 10_000_000  # bytes of a line of control
 _HEAD = 15.0  # seconds for the head of a request to arrive
+_LARGEST_HEAD = 65_536  # bytes of it
 _FAILED = 3  # status of a worker that cannot load its first plan
 
 
@@ -58,7 +59,6 @@ class Worker:
 
     async def _start(self, told: Any) -> bool:
         """Load the first plan, and prepare to serve."""
-        from stages.errors import UserError
         from trialtree.serving import access, app, serving
         from trialtree.serving.asking import Endpoint
         from trialtree.serving.keeping import Keeper
@@ -68,14 +68,14 @@ class Worker:
         settings, plan = Settings.of(told["settings"]), Plan.of(told["plan"])
         try:
             loaded = serving.load(plan, settings)
-        except (UserError, OSError, ImportError) as error:
+        except Exception as error:  # whatever it is, the parent has to know
             await self._say("failed", plan.generation, error=_line(error))
             return False
         keeper = None
         if settings.log_requests and settings.log_folder:
             keeper = Keeper(settings.log_folder, settings.log_requests, access.say)
         self.endpoint = Endpoint(settings, loaded, Metrics(settings.metrics_folder), keeper)
-        self.endpoint.take(loaded)
+        self.endpoint.take(loaded, settings)
         self.server = _server(app.application(self.endpoint, _version()), settings, self._ready)
         return True
 
@@ -101,17 +101,18 @@ class Worker:
 
     async def _replan(self, told: Any) -> None:
         """Load another plan beside the one that answers, and put it in its place."""
-        from stages.errors import UserError
         from trialtree.serving import serving
-        from trialtree.serving.settings import Plan
+        from trialtree.serving.settings import Plan, Settings
 
         plan, settings = Plan.of(told["plan"]), self.endpoint.settings
+        if "settings" in told:
+            settings = Settings.of(told["settings"])
         try:
             loaded = await asyncio.to_thread(serving.load, plan, settings, self.endpoint.serving)
-        except (UserError, OSError, ImportError) as error:
+        except Exception as error:  # whatever it is, the plan before goes on
             await self._say("failed", plan.generation, error=_line(error))
             return
-        self.endpoint.take(loaded)
+        self.endpoint.take(loaded, settings)
         await self._say("planned", plan.generation)
 
     async def _write_kept(self) -> None:
@@ -133,21 +134,35 @@ def _server(application: Any, settings: Any, ready: Any) -> Any:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+    head_seconds = min(_HEAD, settings.timeout)
+
     class Protocol(HttpToolsProtocol):
-        """Ends a connection on which the head of a request does not arrive in time."""
+        """Ends a connection on which the head of a request does not arrive in time, or never ends."""
 
         timer: asyncio.TimerHandle | None = None
+        head: int | None = None  # bytes that came of the head that is arriving
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._wait()
 
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.head is not None:
+                self.head += len(data)
+                if self.head > _LARGEST_HEAD:
+                    self._refuse(b"431 Request Header Fields Too Large")
+            elif self.timer is None and self.timeout_keep_alive_task is None and self._answered():
+                self._wait()  # neither a head nor a body that anyone reads: it has to end some time
+
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            self.head = 0
             self._wait()
 
         def on_headers_complete(self) -> None:
             self._arrived()
+            self.head = None
             super().on_headers_complete()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -156,7 +171,7 @@ def _server(application: Any, settings: Any, ready: Any) -> Any:
 
         def _wait(self) -> None:
             self._arrived()
-            self.timer = self.loop.call_later(_HEAD, self._give_up)
+            self.timer = self.loop.call_later(head_seconds, self._give_up)
 
         def _arrived(self) -> None:
             if self.timer is not None:
@@ -164,7 +179,17 @@ def _server(application: Any, settings: Any, ready: Any) -> Any:
                 self.timer = None
 
         def _give_up(self) -> None:
+            if self.head and self._answered():
+                self._refuse(b"408 Request Timeout")
+            elif not self.transport.is_closing():
+                self.transport.close()
+
+        def _answered(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _refuse(self, status: bytes) -> None:
             if not self.transport.is_closing():
+                self.transport.write(b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status)
                 self.transport.close()
 
     class Server(uvicorn.Server):
@@ -217,10 +242,15 @@ def main() -> None:
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     import uvloop
 
+    from trialtree.serving import light
+
+    light.hide()
+
     control, listen = socket.socket(fileno=asked.control), socket.socket(fileno=asked.listen)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         status = runner.run(Worker(control, listen).run())
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # a log that is full or gone does not change how it ended
+        sys.stderr.flush()
     os._exit(status)  # threads that still compute for nobody do not hold it
 
 

@@ -8,6 +8,7 @@ from trialtree.serving.protocols import base, mlflow
 from trialtree.serving.protocols.base import JSON, Answer, Figures, Question, Request
 
 NAME = "azure"
+INVALID = mlflow.INVALID
 FORMS = ("data", "input_data")
 
 error = mlflow.error

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +11,15 @@ from typing import Any
 import numpy as np
 import orjson
 
-from trialtree.serving import arrow, rows, texts
+from trialtree.serving import arrow, ipc, pages, rows, texts
 from trialtree.serving.cells import Taken
 from trialtree.serving.columns import Schema
 from trialtree.serving.faults import Refused, cut, shown
 
+_CONSTANTS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
 FAULTS = 100  # of a body that are kept
+_REMEMBERED = 200  # schemas of tables
+_UNPACKED = 100_000_000  # bytes of a table
 JSON, CSV = "application/json", "text/csv"
 STREAM, FILE, PARQUET = (
     "application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file", "application/vnd.apache.parquet",
@@ -59,8 +64,24 @@ def parsed(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if b"NaN" in body or b"Infinity" in body:
+            return _lenient(body)
         # Its message names the place, and never the content.
         raise Refused(400, f"the body is no JSON: {cut(str(error))}") from None
+
+
+def _lenient(body: bytes) -> Any:
+    """Return what JSON says that has NaN and infinities, as MLflow's client writes them: NaN is a gap."""
+    try:
+        if b"\\ud" in body.lower():
+            raise ValueError("halves of characters, which no answer could repeat")
+        return json.loads(body, parse_constant=_CONSTANTS.get, parse_int=_whole)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is no JSON, of which NaN and Infinity are no part either") from None
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < 19 else float(digits)
 
 
 def checked(taken: Taken) -> Taken:
@@ -104,8 +125,8 @@ def of_split(schema: Schema, value: Any, what: str, most: int) -> Taken:
     """Return rows that are given as pandas's `split`: columns, data, and an index that means nothing."""
     if not isinstance(value, dict) or "data" not in value:
         raise Refused(422, f"{what}: must be an object of columns and data, got {shown(value)}")
-    if strange := sorted(map(str, value.keys() - {"columns", "data", "index"})):
-        raise Refused(422, f"{what}: takes columns, data and index, not {cut(strange[0])!r}")
+    if strange := value.keys() - {"columns", "data", "index"}:
+        raise Refused(422, f"{what}: takes columns, data and index, not {cut(min(strange))!r}")
     found, names, index = listed(value["data"], f"{what}.data", most), value.get("columns"), value.get("index")
     if names is not None and not isinstance(names, list):
         raise Refused(422, f"{what}.columns: must be a list, got {shown(names)}")
@@ -132,7 +153,7 @@ def of_csv(schema: Schema, request: Request) -> tuple[Taken, bool]:
         raise Refused(415, f"header must be present or absent, got {cut(header)!r}")
     if not request.body.strip():
         raise Refused(400, "the body is empty")
-    few(request.body.count(b"\n"), request.most + 1)
+    few(request.body.count(b"\n") - 1, request.most)  # one may be the header's
     taken, had = texts.read(schema, request.body, FAULTS, {"present": True, "absent": False}.get(header))
     few(len(taken.values), request.most)
     return taken, had
@@ -145,45 +166,67 @@ def of_table(schema: Schema, request: Request) -> Taken:
     if not request.body:
         raise Refused(400, "the body is empty")
     try:
-        table = _opened(request.body, TABLES[request.media], request.most)
-    except (pa.ArrowException, OSError, ValueError, IndexError, KeyError, NotImplementedError):
+        table = _opened(schema, request.body, TABLES[request.media], request.most)
+        return arrow.taken(schema, table, limit=FAULTS)
+    except (pa.ArrowException, OSError, ValueError, IndexError, KeyError, NotImplementedError, MemoryError):
         raise Refused(400, f"the body is no {TABLES[request.media]}, or damaged") from None
-    if strange := [name for name in table.column_names if name not in schema.places]:
-        raise Refused(422, f"there is no column {cut(strange[0])!r}; the model takes: {', '.join(schema.names[:8])}")
-    return arrow.taken(schema, table, limit=FAULTS)
 
 
-def _opened(body: bytes, media: str, most: int) -> Any:
-    """Return the table of a body, read no further than its number of rows allows."""
+def _opened(schema: Schema, body: bytes, media: str, most: int) -> Any:
+    """Return the table of a body, read no further than its columns, its size and its number of rows allow."""
     import pyarrow as pa
 
-    source = pa.BufferReader(body)
     if media == PARQUET:
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(source) as file:
+        # A text of a megabyte, said once and repeated in each row, is left so.
+        texts_of = [each.name for each in schema.fields if not each.numeric]
+        with pq.ParquetFile(pa.BufferReader(body), read_dictionary=texts_of) as file:
             few(file.metadata.num_rows, most)
-            _refuse_bomb(sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)))
+            _check_columns(schema, file.schema_arrow)
+            _refuse_bomb(pages.unpacked_size(body, file.metadata))
             table = file.read(use_threads=False)
     else:
-        opened = pa.ipc.open_stream(source) if media == STREAM else pa.ipc.open_file(source)
-        batches, count = [], 0
-        for number in range(opened.num_record_batches) if media == FILE else iter(int, 1):
-            try:
-                batch = opened.get_batch(number) if media == FILE else opened.read_next_batch()
-            except StopIteration:
-                break
-            count += batch.num_rows
-            few(count, most)
-            batches.append(batch)
-        table = pa.Table.from_batches(batches, schema=opened.schema)
+        source = pa.py_buffer(body if media == STREAM else ipc.stream(body))
+        with pa.ipc.open_stream(source) as opened:
+            _check_columns(schema, opened.schema)
+            _refuse_bomb(ipc.unpacked_size(source))
+            batches, count = [], 0
+            for batch in opened:
+                count += batch.num_rows
+                few(count, most)
+                batches.append(batch)
+            table = pa.Table.from_batches(batches, schema=opened.schema)
     table.validate(full=True)
+    _refuse_bomb(sum(map(_viewed, table.columns)))
     return table
 
 
+def _check_columns(schema: Schema, found: Any) -> None:
+    """Refuse columns that the model does not take, before anything of them is read."""
+    if found in schema.tables:
+        return
+    if strange := [name for name in found.names if name not in schema.places]:
+        raise Refused(
+            422, f"there is no column {cut(strange[0])!r}; the model takes: {', '.join(map(cut, schema.names[:8]))}"
+        )
+    if (faults := arrow.check(schema, found, FAULTS)).total:
+        raise Refused.of(faults, faults.total)
+    if len(schema.tables) < _REMEMBERED:
+        schema.tables.add(found)
+
+
+def _viewed(column: Any) -> int:
+    """Return the length of a column's texts where they are views, which may all be of the same bytes."""
+    import pyarrow as pa
+
+    chunks = [each.dictionary if pa.types.is_dictionary(each.type) else each for each in column.chunks]
+    return sum(ipc.viewed_size(each) for each in chunks if pa.types.is_string_view(each.type))
+
+
 def _refuse_bomb(size: int) -> None:
-    if size > 200_000_000:
-        raise Refused(413, "the table is larger than 200 MB when it is unpacked")
+    if size > _UNPACKED:
+        raise Refused(413, f"the table is larger than {_UNPACKED / 1e6:g} MB when it is unpacked")
 
 
 def params(value: Any, request: Request) -> bool:
@@ -192,8 +235,8 @@ def params(value: Any, request: Request) -> bool:
         return bool(request.probabilities)
     if not isinstance(value, dict):
         raise Refused(422, f"params: must be an object, got {shown(value)}")
-    if strange := sorted(map(str, value.keys() - {"probabilities"})):
-        raise Refused(422, f"params: there is no {cut(strange[0])!r}; there is: probabilities")
+    if strange := value.keys() - {"probabilities"}:
+        raise Refused(422, f"params: there is no {cut(min(strange))!r}; there is: probabilities")
     asked = value.get("probabilities", False)
     if not isinstance(asked, bool):
         raise Refused(422, f"params.probabilities: must be true or false, got {shown(asked)}")

@@ -11,6 +11,7 @@ from trialtree.serving.protocols import base
 from trialtree.serving.protocols.base import CSV, JSON, TABLES, Answer, Figures, Question, Request
 
 NAME = "mlflow"
+INVALID = 422  # the status of what the model does not take
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -47,8 +48,8 @@ def _of_json(schema: Schema, request: Request) -> Question:
         raise Refused(422, f"the body must be an object with one of {', '.join(FORMS)}, got {shown(said)}")
     forms = [name for name in FORMS if name in said]
     if len(forms) != 1 or said.keys() - {*FORMS, "params"}:
-        strange = sorted(map(str, said.keys() - {*FORMS, "params"}))
-        got = f"; got {cut(strange[0])!r}" if strange else f"; got {len(forms)} of them"
+        strange = said.keys() - {*FORMS, "params"}
+        got = f"; got {cut(min(strange))!r}" if strange else f"; got {len(forms)} of them"
         raise Refused(422, f"the body must have one of {', '.join(FORMS)}, and may have params{got}")
     form = forms[0]
     taken = base.checked(_READERS[form](schema, said[form], form, request.most))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trialtree.serving import rows
+from trialtree.serving import cells, rows
 from trialtree.serving.cells import Taken
 from trialtree.serving.columns import Field, Schema
 from trialtree.serving.faults import Fault, Refused, cut, shown
@@ -16,6 +16,7 @@ from trialtree.serving.protocols import base
 from trialtree.serving.protocols.base import JSON, Answer, Figures, Question, Request
 
 NAME = "v2"
+INVALID = 400  # the status that the protocol has for what the model does not take
 PREDICT, PROBABILITIES = "predict", "predict_proba"  # outputs, as other servers of scikit-learn's models name them
 DATATYPES = {"integer": "INT64", "number": "FP64", "date": "BYTES", "category": "BYTES", "text": "BYTES"}
 _NUMBERS = ("FP64", "FP32", "FP16", "INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
@@ -30,24 +31,17 @@ def question(schema: Schema, request: Request) -> Question:
     """Return what a request asks.
 
     Raises:
-        Refused: it is not clear, or not what the model takes: status 400, as the protocol has it.
+        Refused: it is not clear, or not what the model takes.
     """
-    try:
-        return _question(schema, request)
-    except Refused as refusal:
-        if refusal.status == 422:
-            refusal.status = 400
-        raise
-
-
-def _question(schema: Schema, request: Request) -> Question:
     if request.media != JSON:
         raise Refused(415, f"the content type must be {JSON}; got {cut(request.media)!r}")
     said = base.parsed(request.body)
     if not isinstance(said, dict) or not isinstance(said.get("inputs"), list) or not said["inputs"]:
         raise Refused(422, "the body must be an object with inputs, a list of tensors")
-    if strange := sorted(map(str, said.keys() - {"id", "inputs", "outputs", "parameters"})):
-        raise Refused(422, f"there is no {cut(strange[0])!r} in a request; there are: id, inputs, outputs, parameters")
+    if strange := said.keys() - {"id", "inputs", "outputs", "parameters"}:
+        raise Refused(
+            422, f"there is no {cut(min(strange))!r} in a request; there are: id, inputs, outputs, parameters"
+        )
     number = said.get("id")
     if number is not None and (not isinstance(number, str) or len(number) > 200):
         raise Refused(422, "id: must be a text of at most 200 characters")
@@ -116,8 +110,7 @@ def _taken(schema: Schema, tensors: Sequence[Mapping[str, Any]], most: int) -> T
             raise Refused(422, f"inputs[{place}].shape: must be [{count}] or [{count}, 1], got {tensor['shape']}")
         if tensor["shape"][0] != count:
             raise Refused(422, f"inputs[{place}].shape: has {tensor['shape'][0]} rows, and inputs[0] {count}")
-    names = [tensor["name"] for tensor in tensors]
-    if twice := next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None:
+    if (twice := cells.repeated([tensor["name"] for tensor in tensors])) is not None:
         raise Refused(422, f"inputs: {cut(twice)!r} is there twice")
     return rows.from_columns(schema, {tensor["name"]: tensor["data"] for tensor in tensors}, base.FAULTS)
 
