@@ -107,6 +107,8 @@ def _plain(each: Field, values: Sequence[str]) -> Matrix | None:
         numbers = np.array(orjson.loads(b"[%b]" % joined), dtype=np.float64)
     except orjson.JSONDecodeError:
         return None
+    if len(numbers) != len(values) or (each.gaps and joined.count(b"null") != values.count("")):
+        return None  # one empty cell alone is no list of one, and the text null is no gap
     known = numbers[~np.isnan(numbers)] if each.gaps else numbers
     if each.type == "integer" and not (np.abs(known).max(initial=0) < _EXACT and (known == np.floor(known)).all()):
         return None

@@ -1,6 +1,7 @@
 """The models that a worker answers by, and how a plan of others takes their place while it answers."""
 
 import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def load(plan: Plan, settings: Settings, before: Serving | None = None) -> Servi
             scorer = scoring.load(Path(each.folder), each.digest, each.gaps, settings.unknown, settings.allow_pickle)
             known[_key(each)] = scorer
         served.append(Served(each, scorer))
+    if "sklearn" in sys.modules:
+        # Now, and not when a first body needs it: scikit-learn looks into a pyarrow that another thread half imported.
+        import pyarrow  # noqa: F401  # see above
     return Serving(
         plan,
         tuple(each for each in served if not each.planned.shadow and each.planned.share > 0),

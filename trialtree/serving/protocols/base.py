@@ -19,6 +19,7 @@ from trialtree.serving.faults import Refused, cut, shown
 _CONSTANTS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
 FAULTS = 100  # of a body that are kept
 _REMEMBERED = 200  # schemas of tables
+_SMALL = 50_000  # bytes of such a schema
 _UNPACKED = 100_000_000  # bytes of a table
 JSON, CSV = "application/json", "text/csv"
 STREAM, FILE, PARQUET = (
@@ -212,7 +213,8 @@ def _check_columns(schema: Schema, found: Any) -> None:
         )
     if (faults := arrow.check(schema, found, FAULTS)).total:
         raise Refused.of(faults, faults.total)
-    if len(schema.tables) < _REMEMBERED:
+    # Its metadata may be of any size, and would stay.
+    if len(schema.tables) < _REMEMBERED and found.serialize().size < _SMALL:
         schema.tables.add(found)
 
 
