@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from trialtree.serving import access, openapi, page
-from trialtree.serving.asking import Asking, Endpoint
+from trialtree.serving.asking import Asking
+from trialtree.serving.endpoint import Endpoint
 from trialtree.serving.faults import Refused
 from trialtree.serving.protocols import azure, base, mlflow, v2
 

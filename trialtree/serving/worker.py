@@ -60,7 +60,7 @@ class Worker:
     async def _start(self, told: Any) -> bool:
         """Load the first plan, and prepare to serve."""
         from trialtree.serving import access, app, serving
-        from trialtree.serving.asking import Endpoint
+        from trialtree.serving.endpoint import Endpoint
         from trialtree.serving.keeping import Keeper
         from trialtree.serving.metrics import Metrics
         from trialtree.serving.settings import Plan, Settings
