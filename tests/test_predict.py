@@ -55,6 +55,7 @@ def test_predictions_are_those_of_mlflow_and_of_the_stored_model(
     assert ours.tolist() == by_mlflow(mixed, flats, probabilities=True)
 
 
+@pytest.mark.slow
 def test_an_svc_predicts_as_mlflow_does(ran_once: Repo, predict: Predict, tmp_path: Path) -> None:
     raw = ran_once.path / "data/raw.parquet"
     predict(ran_once, str(raw), out="out.parquet", model="iris@champion")
@@ -273,6 +274,7 @@ def at_once(mixed: Repo, large: Path, tmp_path: Path) -> bytes:
     return (tmp_path / "whole.parquet").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_prediction_goes_on_and_gives_the_same_bytes(
     mixed: Repo, large: Path, tmp_path: Path, at_once: bytes, how: signal.Signals
@@ -290,6 +292,7 @@ def test_a_stopped_prediction_goes_on_and_gives_the_same_bytes(
     assert list(parts(out)) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_chunk_is_made_again(mixed: Repo, large: Path, tmp_path: Path, at_once: bytes) -> None:
     out = tmp_path / "out.parquet"
     with _started(mixed, large, out) as process:
@@ -340,6 +343,7 @@ def test_two_at_once_on_one_output_are_refused(mixed: Repo, large: Path, tmp_pat
     assert (other.returncode, other.stderr) == (1, f"{out}: another `trialtree predict` is writing it\n")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(mixed: Repo, large: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     limited = "import resource, sys, os; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "

@@ -74,9 +74,9 @@ class Endpoint:
             question = protocol.question(scorer.schema, done.request)
             ask = scorer.probabilities if question.probabilities else scorer.predict
             differing, distance = difference(done.figures, ask(question.taken.values))
-            metrics.shadow_rows.labels(shadow.label).inc(len(done.figures))
             metrics.shadow_differing.labels(shadow.label).inc(differing)
             metrics.shadow_difference.labels(shadow.label).inc(distance)
+            metrics.shadow_rows.labels(shadow.label).inc(len(done.figures))
         except Exception as error:  # whatever a shadow does, requests go on
             metrics.shadow_missed.labels(shadow.label).inc()
             if not isinstance(error, Refused):
