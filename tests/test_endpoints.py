@@ -163,6 +163,17 @@ def test_other_options_start_it_again_on_the_same_port(repo: Repo) -> None:
 
 
 @pytest.mark.slow
+def test_other_options_that_it_cannot_start_with_leave_it_as_it_was(repo: Repo) -> None:
+    run(repo, "create", "e", "--model", "iris/1")
+    said = refusal(repo, "create", "e", "--model", "iris/9", "--max-rows", "5")
+    assert said.startswith("iris has no version 9")
+    assert said.endswith("; e answers as before")
+    assert status(repo)["state"] == "ready"
+    assert status(repo)["models"][0]["version"] == "1"
+
+
+
+@pytest.mark.slow
 def test_a_killed_server_is_stopped_and_started_again_even_without_its_registry(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris")
     before = status(repo)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stages.errors import UserError
 from trialtree.endpoints import stopping
 from trialtree.endpoints.place import Described, EndpointError, Place, places, there
 from trialtree.serving import binding, serve, traffic
@@ -91,7 +92,13 @@ def _bring(place: Place, had: Described | None, wanted: Described, say: Callable
     else:
         if had is not None:
             stopping.stop(place)  # workers too, that may outlive their server for a while
-        _start(place, had, wanted)
+        try:
+            _start(place, had, wanted)
+        except UserError as error:
+            if had is None or pid is None:
+                raise
+            _start(place, had, had)
+            raise EndpointError(f"{error}; {place.name} answers as before") from None
         say(f"{place.name} is {'started' if had is None or pid is None else 'restarted'}: {_told(place)}")
 
 
