@@ -294,20 +294,23 @@ def test_requests_are_kept_as_parquet_that_reads_back(base: Path, tmp_path: Path
     kept = tmp_path / "kept"
     with serving.started(tmp_path / "log", planned, log_requests=1.0, log_folder=str(kept)) as worker:
         asked = worker.ask("/invocations", {"dataframe_records": serving.as_records(table)}, x_request_id="first")
-        worker.ask("/invocations?probabilities=true", {"dataframe_records": serving.as_records(table)})
+        rows = {"dataframe_records": serving.as_records(table)}
+        worker.ask("/invocations?probabilities=true", rows, x_request_id="second")
         assert worker.ask("/invocations", {"instances": []}).status == 422
-        until(lambda: counted(worker, "trialtree_logged_requests_total") == 1)
+        until(lambda: counted(worker, "trialtree_logged_requests_total") == 2)
         worker.say({"do": "stop"})
         assert worker.process.wait(30) == 0
     (path,) = kept.rglob("*.parquet")
     assert re.fullmatch(r"model-4-\d+-\d+-1\.parquet", path.name)
     found = pq.read_table(path)
     assert found.column_names == ["request", "time", "model", *table.column_names, "predicted"]
-    assert set(found["request"].to_pylist()) == {"first"}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert set(found["request"].to_pylist()) == {"first", "second"}
     assert set(found["model"].to_pylist()) == {"model/4"}
-    assert found["predicted"].to_pylist() == asked.json["predictions"]
+    assert found["predicted"].to_pylist() == 2 * asked.json["predictions"]
     for name in table.column_names:
-        assert found[name].to_pylist() == table[name].to_pylist(), name
+        assert found[name].to_pylist() == 2 * table[name].to_pylist(), name
 
 
 def test_columns_that_have_the_names_of_what_is_kept_with_them_stay(base: Path, tmp_path: Path) -> None:
@@ -409,3 +412,19 @@ def test_over_tls_it_answers_alike(first: dict[str, Any], tmp_path: Path) -> Non
         assert connection.getresponse().status == 200
         connection.close()
         assert worker.raw(b"GET /ping HTTP/1.1\r\n\r\n") == b""
+
+
+def test_where_counters_have_no_room_they_are_in_memory(first: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "full").write_text("no folder")
+    with serving.started(tmp_path / "a", first, metrics_folder=str(tmp_path / "full/metrics")) as worker:
+        assert worker.ask("/invocations", body(5)).status == 200
+        assert counted(worker, "trialtree_rows_total") == 5
+
+
+def test_the_files_of_counters_have_no_holes(first: dict[str, Any], tmp_path: Path) -> None:
+    with serving.started(tmp_path / "a", first, metrics_folder=str(tmp_path / "metrics")) as worker:
+        assert worker.ask("/invocations", body(5)).status == 200
+        files = list((tmp_path / "metrics").glob("*.db"))
+        assert len(files) == 4
+        for path in files:
+            assert path.stat().st_blocks * 512 >= path.stat().st_size

@@ -98,7 +98,7 @@ class _Plain:
         """Return the metadata of a model."""
         served = self._named(request)
         scorer, serving = served.scorer, self.endpoint.serving
-        versions = [each.planned.version for each in serving.answering]
+        versions = list(dict.fromkeys(each.planned.version for each in serving.answering))
         described = v2.described(scorer.schema, serving.plan.name, versions, scorer.labels, scorer.has_probabilities)
         return _said(described)
 

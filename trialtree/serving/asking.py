@@ -15,10 +15,12 @@ from trialtree.serving import access, bodies, heads
 from trialtree.serving.bodies import GoneError
 from trialtree.serving.endpoint import Answered, Endpoint
 from trialtree.serving.faults import Fault, Refused
-from trialtree.serving.protocols.base import Question, Request
+from trialtree.serving.protocols.base import TABLES, Question, Request
 from trialtree.serving.serving import Served
 
 _SMALL = 256_000  # bytes of a body that is answered at once; others wait in line beside
+_HELD = 0.02  # seconds for which such an answer may hold all others up
+_TELLING = 4_000  # bytes of a body whose time tells that of others
 _GONE = 499  # status of a request whose answer nobody reads, in logs and metrics
 _MANY = 20_000  # rows for which CatBoost takes all processors
 _SHADOWS = 8  # requests that wait for a shadow at most
@@ -91,7 +93,8 @@ class Asking:
         content = await bodies.read(receive, headers, settings.max_body, settings.timeout)
         served = self._served(scope)
         request = self._request(scope, headers, content, served)
-        if len(content) <= _SMALL:
+        quick = len(content) * endpoint.pace.get(served.label, 0.0) < _HELD
+        if len(content) <= _SMALL and quick and request.media not in TABLES:
             return self._figured(served, request, asked)
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(endpoint.workers, self._figured, served, request, asked)
@@ -129,7 +132,7 @@ class Asking:
         """Return what a model answers."""
         scorer = served.scorer
         question: Question = self.protocol.question(scorer.schema, request)
-        values = question.taken.values
+        values, began = question.taken.values, time.perf_counter()
         asked.model, asked.rows = served.label, len(values)
         threads = (os.cpu_count() or 1) if len(values) >= _MANY else 1
         figures = scorer.probabilities(values, threads) if question.probabilities else scorer.predict(values, threads)
@@ -137,6 +140,8 @@ class Asking:
         names = scorer.probability_names if question.probabilities else None
         body, media = question.render(figures, names)
         endpoint = self.endpoint
+        if len(request.body) > _TELLING:
+            endpoint.pace[served.label] = (time.perf_counter() - began) / len(request.body)
         if endpoint.keeper is None and not endpoint.serving.shadows:
             return body, media, served, None
         done = Answered(served, request, asked.id, question, figures)

@@ -40,6 +40,7 @@ class Endpoint:
     keeper: Keeper | None = None
     stopping: bool = False
     running: int = 0
+    pace: dict[str, float] = field(default_factory=dict)  # seconds of a byte, by model
     shadows: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(_SHADOWS))
     workers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "predict"))
 
@@ -55,17 +56,25 @@ class Endpoint:
 
     def afterwards(self, protocol: ModuleType, done: Answered) -> None:
         """Keep a request that was answered, and ask the shadows too."""
-        if self.keeper and not done.question.probabilities:
-            values = done.question.taken.values
-            if self.keeper.take(done.served.scorer, done.served.label, done.id, values, done.figures):
-                self.metrics.kept.inc()
-            if self.keeper.due():
-                self.workers.submit(self.keeper.write)
+        if self.keeper and self.keeper.drawn():
+            if done.question.probabilities:  # what is predicted has to be asked for
+                self.workers.submit(self._keep, self.keeper, done)
+            else:
+                self._keep(self.keeper, done)
         for shadow in self.serving.shadows:
             if self.shadows.acquire(blocking=False):
                 self.workers.submit(self._compare, protocol, shadow, done)
             else:
                 self.metrics.shadow_missed.labels(shadow.label).inc()
+
+    def _keep(self, keeper: Keeper, done: Answered) -> None:
+        """Keep a request, with the predictions also where probabilities were asked for."""
+        scorer, values = done.served.scorer, done.question.taken.values
+        figures = scorer.predict(values) if done.question.probabilities else done.figures
+        if keeper.take(scorer, done.served.label, done.id, values, figures):
+            self.metrics.kept.inc()
+        if keeper.due():
+            self.workers.submit(keeper.write)
 
     def _compare(self, protocol: ModuleType, shadow: Served, done: Answered) -> None:
         """Ask a shadow what was asked, and count how far its answer is from the one that was given."""

@@ -31,10 +31,12 @@ class Keeper:
         self._since = time.monotonic()
         self._failing = False
 
+    def drawn(self) -> bool:
+        """Draw whether a request is one of the sample."""
+        return random.random() < self.share  # noqa: S311  # a sample
+
     def take(self, scorer: Scorer, model: str, request: str, values: Matrix, figures: Any) -> bool:
-        """Keep a request, if it is one of the sample; whether it is."""
-        if random.random() >= self.share:  # noqa: S311  # a sample
-            return False
+        """Keep a request and what was predicted; whether there is room for it."""
         with self._lock:
             if self._rows + len(values) > _WAITING:
                 return False
@@ -85,8 +87,10 @@ class Keeper:
         self._files += 1
         day = datetime.now(UTC).strftime("%Y-%m-%d")
         name = f"{model.replace('/', '-')}-{os.getpid()}-{time.time_ns()}-{self._files}.parquet"
+        (self.folder / day).mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(self.folder / day / name) as partial:
             pq.write_table(pa.table(columns), partial, compression="zstd")
+            partial.chmod(0o600)  # they are what people asked
 
 
 def _free(name: str, taken: Container[str]) -> str:

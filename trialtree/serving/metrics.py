@@ -5,11 +5,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trialtree.serving import access
+
 if TYPE_CHECKING:
     from trialtree.serving.settings import Plan
 
 _SECONDS = (.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30)  # fmt: skip
+_KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")  # a file each
+_ROOM = 262_144  # bytes of a file: some thousand counters
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def _reserved(folder: Path) -> bool:
+    """Write the files of a worker's counters in full, and say whether there was room.
+
+    The library makes them sparse and maps them: on a full disk, the first
+    write into a hole would end the process.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in _KINDS:
+            path = folder / f"{kind}_{os.getpid()}.db"
+            if not path.exists():
+                path.write_bytes(bytes(_ROOM))
+    except OSError as error:
+        access.say("counted in memory only, each worker for itself", error=error.strerror)
+        return False
+    return True
 
 
 class Metrics:
@@ -17,8 +39,8 @@ class Metrics:
 
     def __init__(self, folder: str | None) -> None:
         """Begin to count; `folder` None counts in this process alone."""
+        folder = folder if folder and _reserved(Path(folder)) else None
         if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by the import below
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 

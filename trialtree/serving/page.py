@@ -86,15 +86,16 @@ def _columns(fields: tuple[Field, ...], unknown: bool) -> str:
 def _examples(serving: Serving, settings: Settings, address: str) -> list[str]:
     schema = serving.first.scorer.schema
     row: dict[str, Any] = {each.name: example(each) for each in schema.fields}
+    where = shlex.quote(f"{address}/invocations")
     key = ' -H "Authorization: Bearer $KEY"' if settings.keys else ""
     body = json.dumps({"dataframe_records": [row]}, ensure_ascii=False)
     line = ",".join(f'"{v}"' if isinstance(v, str) and set(v) & set(',"\n') else str(v) for v in row.values())
-    asked = f"curl {address}/invocations{key} -H 'Content-Type: application/json' \\\n  -d {shlex.quote(body)}"
-    csv = f"curl {address}/invocations{key} -H 'Content-Type: text/csv' \\\n  -d {shlex.quote(line)}"
+    asked = f"curl {where}{key} -H 'Content-Type: application/json' \\\n  -d {shlex.quote(body)}"
+    csv = f"curl {where}{key} -H 'Content-Type: text/csv' \\\n  -d {shlex.quote(line)}"
     found = ["<p>JSON</p>", f"<pre>{escape(asked)}</pre>", "<p>CSV, without a header</p>", f"<pre>{escape(csv)}</pre>"]
     if serving.first.scorer.has_probabilities:
         found.append("<p><code>?probabilities=true</code> answers with a probability for each label.</p>")
-    table = f"<p>A whole table</p><pre>{escape(f'trialtree call {address} TABLE.csv')}</pre>"
+    table = f"<p>A whole table</p><pre>{escape(f'trialtree call {shlex.quote(address)} TABLE.csv')}</pre>"
     return [*found, table]
 
 

@@ -134,6 +134,7 @@ def _server(application: Any, settings: Any, ready: Any) -> Any:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+    _log_as_lines()
     head_seconds = min(_HEAD, settings.timeout)
 
     class Protocol(HttpToolsProtocol):
@@ -214,6 +215,20 @@ def _server(application: Any, settings: Any, ready: Any) -> Any:
         ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key, backlog=2048,
     )  # fmt: skip
     return Server(config)
+
+
+def _log_as_lines() -> None:
+    """Write what the server says of connections as lines of JSON, too."""
+    import logging
+
+    from trialtree.serving import access
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            access.say("server", level=record.levelname.lower(), said=record.getMessage()[:200])
+
+    logger = logging.getLogger("uvicorn")
+    logger.handlers, logger.propagate = [Lines(logging.WARNING)], False
 
 
 def _version() -> str:
