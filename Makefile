@@ -40,10 +40,12 @@ lint: setup
 parity: setup  ## every figure of docs/parity.md, computed again
 	python benchmarks/parity.py --write docs/parity.md
 
-bench: setup  ## what the pipeline and sweeps cost, against DVC's own ways and plain scripts, and what searches find
+bench: setup  ## what the pipeline and sweeps cost, against DVC's own ways and plain scripts, what searches find, and what endpoints and batch prediction give
 	python benchmarks/repro.py
 	python benchmarks/sweep.py
 	python benchmarks/search.py
+	python benchmarks/serving.py
+	python benchmarks/predict.py
 
 walkthrough: setup  ## examples/walkthrough.md, run; DATA=cal_housing.data KEEP=FOLDER S3=s3://BUCKET/PREFIX ENDPOINT=https://…
 	@$(WALK)
