@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,8 +37,10 @@ from tests.serving import (
     saved,
     started,
 )  # fmt: skip
-from trialtree.calling import connection, telling
+from trialtree.calling import comparing, connection, telling
 from trialtree.calling.asked import Asked, CallError
+from trialtree.calling.described import Described
+from trialtree.calling.sending import Answered
 
 KEY = "a-key-of-forty-letters-0123456789abcdefgh"
 Call = Callable[..., str]
@@ -184,6 +187,38 @@ def test_a_label_may_be_a_number(folder: Path, call: Call, tmp_path: Path) -> No
         assert refused(call, worker, rest, compare="kind") == (
             f"--compare kind: row 0: must be a label like {label}, got 'many'"
         )
+
+
+TRUE = pa.array([True, False, True])
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("values", [TRUE, TRUE.cast(pa.string()), pa.array(["True", "False", "TRUE"])], ids=str)
+def test_a_boolean_target_is_compared_by_its_labels(values: pa.Array, probabilities: bool) -> None:
+    found, notes = comparing.metrics(answered(values, ["true"] * 3, ["false", "true"], probabilities), "y")
+    assert found["accuracy"] == 2 / 3
+    assert not notes
+
+
+def test_a_column_without_a_label_of_the_model_is_not_compared() -> None:
+    values = pa.array(["No", "maybe", "x"])
+    assert comparing.metrics(answered(values, ["no"] * 3, ["no", "yes"], True), "y")[0]["accuracy"] == 1 / 3
+    with pytest.raises(CallError) as raised:
+        comparing.metrics(answered(values.slice(1), ["no"] * 2, ["no", "yes"], True), "y")
+    assert str(raised.value) == "--compare y: holds no label of the model (no, yes): 'maybe'"
+    # Without probabilities a label that was not predicted may still be one.
+    found, notes = comparing.metrics(answered(values.slice(1), ["no"] * 2, ["no", "yes"], False), "y")
+    assert found["accuracy"] == 0
+    assert notes[0] == "y holds no label that was predicted: 'maybe'"
+
+
+def answered(values: pa.Array, predicted: list[str], labels: list[str], probabilities: bool) -> Answered:
+    """Return an answer of a classification for a table of the column y."""
+    said = np.array([[label == each for label in labels] for each in predicted], dtype=np.float64)
+    return Answered(
+        Described("houses", "y", (), str, classification=True), "t.csv", pa.table({"y": values}), np.array(predicted),
+        said if probabilities else None, labels if probabilities else [], [], Counter(), 0.0,
+    )  # fmt: skip
 
 
 def test_a_table_that_may_have_gaps_may_lack_the_column(linear: Worker, call: Call, tmp_path: Path) -> None:

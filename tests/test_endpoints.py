@@ -172,7 +172,6 @@ def test_other_options_that_it_cannot_start_with_leave_it_as_it_was(repo: Repo) 
     assert status(repo)["models"][0]["version"] == "1"
 
 
-
 @pytest.mark.slow
 def test_a_killed_server_is_stopped_and_started_again_even_without_its_registry(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris")
@@ -319,3 +318,94 @@ def test_one_whose_server_was_just_killed_is_started_on_its_port(repo: Repo) -> 
         os.kill(before["pid"], signal.SIGKILL)
         assert "e is started" in run(repo, "create", "e", "--model", "iris").stdout
     assert status(repo)["address"] == before["address"]
+
+
+def asked_with(address: str, key: str) -> int:
+    """Return the status of an answer to who shows a key."""
+    asked = urllib.request.Request(f"{address}/version", headers={"X-API-Key": key} if key else {})
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_keys_that_change_are_taken_up_and_never_lost(repo: Repo) -> None:
+    create = ("create", "e", "--model", "iris", "--host", "0.0.0.0", "--keys", "keys")
+    old = run(repo, "key", "old", "--file", "keys").stdout.strip()
+    run(repo, *create)
+    before = status(repo)
+    assert "e is unchanged" in run(repo, *create).stdout
+    (repo.path / "keys").unlink()
+    new = run(repo, "key", "new", "--file", "keys").stdout.strip()
+    assert "e is updated" in run(repo, *create).stdout
+    assert [asked_with(before["address"], key) for key in (old, new, "")] == [401, 200, 401]
+    assert "e is unchanged" in run(repo, *create).stdout
+    assert status(repo)["workers"][0]["pid"] == before["workers"][0]["pid"]
+
+    (repo.path / "keys").write_text("# nobody\n")
+    os.kill(before["pid"], signal.SIGHUP)
+    until(lambda: "has no key" in (status(repo)["error"] or {}).get("line", ""))
+    assert refusal(repo, "traffic", "e", "champion=100").endswith("; e answers as before")
+    assert "has no key" in refusal(repo, *create)
+    assert [asked_with(before["address"], key) for key in (new, "")] == [200, 401]
+
+
+@pytest.mark.slow
+def test_other_keys_of_the_environment_and_another_certificate_start_it_again(repo: Repo) -> None:
+    for number in (1, 2):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+             "-keyout", f"key{number}", "-out", f"cert{number}"],
+            cwd=repo.path, check=True, capture_output=True,
+        )  # fmt: skip
+    for name in ("cert", "key"):
+        (repo.path / name).write_bytes((repo.path / f"{name}1").read_bytes())
+    create = ("create", "e", "--model", "iris@champion", "--tls-cert", "cert", "--tls-key", "key")
+    run(repo, *create, TRIALTREE_TOKEN="a-token-of-my-own")
+    assert "e is unchanged" in run(repo, *create, TRIALTREE_TOKEN="a-token-of-my-own").stdout
+    assert "e is restarted" in run(repo, *create, TRIALTREE_TOKEN="another-token-of-mine").stdout
+    pid = status(repo)["pid"]
+    assert "e is updated" in run(repo, "traffic", "e", "champion=100").stdout  # without that token
+    assert status(repo)["pid"] == pid
+    for name in ("cert", "key"):
+        (repo.path / name).write_bytes((repo.path / f"{name}2").read_bytes())
+    assert "e is restarted" in run(repo, *create, TRIALTREE_TOKEN="another-token-of-mine").stdout
+
+
+def test_a_damaged_endpoint_is_shown_and_in_nobody_s_way(repo: Repo) -> None:
+    folder = state(repo) / "trialtree/endpoints/broken"
+    folder.mkdir(parents=True)
+    for text in ("{", '{"repository": "x", "options": []}'):
+        (folder / "endpoint.json").write_text(text)
+        (found,) = json.loads(run(repo, "list", "--json").stdout)
+        assert (found["name"], found["state"], found["models"]) == ("broken", "damaged", [])
+    assert "damaged: " in run(repo, "list").stdout
+    assert "endpoint.json is damaged; `trialtree endpoint delete broken`" in run(repo, "status", "broken").stdout
+    assert "e is started" in run(repo, "create", "e", "--model", "iris").stdout
+    assert run(repo, "delete", "broken").stdout == "broken is deleted\n"
+
+
+def test_only_its_user_reads_what_an_endpoint_keeps(repo: Repo) -> None:
+    run(repo, "create", "e", "--model", "iris", "--log-requests", "1", "--log-folder", "kept")
+    folders = (state(repo) / "trialtree/endpoints/e", repo.path / "kept")
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700, 0o700]
+
+
+@pytest.mark.slow
+def test_one_whose_workers_all_die_is_failing_until_its_model_is_brought_anew(repo: Repo) -> None:
+    run(repo, "create", "e", "--model", "iris")
+    before = status(repo)
+    (repo.path / "mlflow.db").rename(repo.path / "elsewhere.db")
+    (Path(before["models"][0]["folder"]) / "estimator.skops").write_bytes(b"damaged")
+    os.kill(before["workers"][0]["pid"], signal.SIGKILL)
+    until(lambda: status(repo)["workers"][0]["restarts"] >= 2 and status(repo)["state"] == "failing")
+    line = status(repo)["error"]["line"]
+    assert "failing: " in run(repo, "list").stdout
+    assert "failing" in (shown := run(repo, "status", "e").stdout)
+    assert "last error" in shown
+    assert line
+    (repo.path / "elsewhere.db").rename(repo.path / "mlflow.db")
+    run(repo, "create", "e", "--model", "iris", "--max-rows", "5")
+    assert status(repo)["state"] == "ready"
+    ask(status(repo)["address"])

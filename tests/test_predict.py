@@ -18,6 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from stages.errors import UserError
 from tests.conftest import Repo, isolated
 from tests.predicting import TAKEN, Predict, by_mlflow, mixed, parts, predict, read, rows, table
 from tests.servers import S3
@@ -182,6 +183,43 @@ def test_a_row_keeps_its_own_number_and_keep_chooses_columns(mixed: Repo, predic
     found = read(tmp_path / "out.parquet")
     assert found.column_names == ["row", "size", "id", "predicted"]
     assert found.column("row").to_pylist() == [40, 41, 42, 43]
+
+
+def test_row_numbers_of_csv_and_parquet_become_one_data_set(mixed: Repo, predict: Predict, tmp_path: Path) -> None:
+    pq.write_table(table(2).append_column("row", pa.array([40, 41])), tmp_path / "in/t.parquet")
+    text = "row,city,since,rooms,size\n7,Bern,2001-02-03,2,50\n9,Oslo,2001-02-03,3,60\n"
+    (tmp_path / "in/t.csv").write_text(text)
+    predict(mixed, "in/t.parquet", "in/t.csv", out="out.parquet", keep=())
+    assert read(tmp_path / "out.parquet").column("row").to_pylist() == [40, 41, 7, 9]
+    predict(mixed, "in/t.csv", "in/t.parquet", out="out.parquet", keep=())
+    assert read(tmp_path / "out.parquet").column("row").to_pylist() == ["7", "9", "40", "41"]
+    (tmp_path / "in/t.csv").write_text(text.replace("9,Oslo", "x9,Oslo"))
+    with pytest.raises(UserError, match=r"in/t\.csv: has 'row' as string, and in/t\.parquet as int64; the inputs must"):
+        predict(mixed, "in/t.parquet", "in/t.csv", out="out.parquet", keep=())
+
+
+def test_what_a_prediction_made_is_no_input_of_the_next(mixed: Repo, predict: Predict, tmp_path: Path) -> None:
+    good = "id,city,since,rooms,size\na,Bern,2001-02-03,2,50\n"
+    (tmp_path / "in/a.csv").write_text(good + "b,Bern,2001-02-03,x,50\n")
+    (tmp_path / "in/b.csv").write_text(good)
+    for name, out in (
+        ("in/*.csv", "in/p.parquet"), ("in/*", "in/p.csv"), ("in/**/*.csv", "in/p.csv"), ("in", "in/p.arrow"),
+        ("in", "in/out"), ("in/**/*", "in/out"),
+    ):  # fmt: skip
+        for _ in range(2):
+            assert predict(mixed, name, out=out, max_errors=1).startswith("2 rows in ")
+            assert (tmp_path / f"{out}.errors.csv").exists()
+        shutil.rmtree(tmp_path / out) if out == "in/out" else (tmp_path / out).unlink()
+        (tmp_path / f"{out}.errors.csv").unlink()
+    predict(mixed, "in/b.csv", out="in/p.csv")
+    for name in ("in/p.csv", "in/p.cs[v]"):
+        with pytest.raises(UserError):
+            predict(mixed, name, out="in/p.csv")
+    (tmp_path / "in/p.csv").write_text(good)  # a table, which would be lost
+    with pytest.raises(UserError, match=r"--out: in/p\.csv is one of the inputs"):
+        predict(mixed, "in/*.csv", out="in/p.csv", max_errors=1)
+    predict(mixed, "in/*.csv", out="in", format="arrow", max_errors=1)
+    predict(mixed, "in/*.csv", out="in", format="arrow", max_errors=1)
 
 
 def test_contributions_of_trees_add_up_to_the_raw_score(

@@ -13,7 +13,7 @@ from stages.errors import UserError
 from tests.conftest import Repo
 from tests.predicting import Predict, mixed, parts, predict, rows, table
 from trialtree.predicting import numerals
-from trialtree.serving import cells
+from trialtree.serving import arrow, cells
 from trialtree.serving.columns import Field, Schema
 
 __all__ = ["mixed", "predict"]
@@ -108,6 +108,41 @@ def test_numbers_of_csv_are_read_as_the_endpoint_reads_them() -> None:
             faults = cells.Faults()
             expected = cells.texts(field, [text], faults, False)
             assert (table.column("x")[0].as_py(), len(faults)) == (expected[0], 0), text
+
+
+BORDERS = (0, 2**53 - 1, 2**53, 2**53 + 1, 2**53 + 2, 2**63, 10**20)
+
+
+@pytest.mark.parametrize("text", [f"{sign}{n}{end}" for n in BORDERS for sign in ("", "-") for end in ("", ".0")])
+def test_whole_numbers_of_csv_are_taken_where_the_endpoint_takes_them(text: str) -> None:
+    for kind in ("integer", "number"):
+        field = Field("x", kind, (), gaps=True)
+        given = pa.table({"x": [text, "", "1"]})
+        found = arrow.taken(Schema((field,)), numerals.read(given, Schema((field,))), texts=True)
+        faults = cells.Faults()
+        expected = cells.texts(field, [text, "", "1"], faults, False)
+        assert np.array_equal(found.values[:, 0], expected, equal_nan=True)
+        assert list(map(str, found.faults)) == list(map(str, faults))
+
+
+def test_a_whole_number_that_float64_cannot_tell_is_named(line: Line) -> None:
+    assert line(HEADER + "Bern,2001-02-03,9007199254740993,50\n").startswith(
+        f"in/t.csv: row 0, column 'rooms': must be at most {2**53}, beyond which"
+    )
+
+
+def test_a_quote_within_a_cell_opens_nothing(line: Line, mixed: Repo, predict: Predict, tmp_path: Path) -> None:
+    rows_ = ['5" nail,Bern,2001-02-03,2,50', '"a, ""b""\n",Bern,2001-02-03,2,50', 'x"y,Oslo,2001-02-03,3,60']
+    good = "\n".join(["id,city,since,rooms,size", *rows_])
+    for content in (good + '\n"q",Bern,2001-02-03,2,50\n5",Bern,2001-02-03,2,50', good.replace("\n", "\r\n") + "\r\n"):
+        for end in ("", '\nz",Bern,2001-02-03,2,50\n'):
+            (tmp_path / "in/t.csv").write_text(content + end, newline="")
+            predict(mixed, "in/t.csv", out="out.csv")
+            found = [row["id"] for row in rows(tmp_path / "out.csv")]
+            assert [found[0], found[1].replace("\r", ""), found[2]] == ['5" nail', 'a, "b"\n', 'x"y']
+    (tmp_path / "out.csv").unlink()
+    wide = 'id,city,since,rooms,size\nx"y,Bern,2001-02-03,2,50\nz",Bern,2001-02-03,2,"50\n'
+    assert line(wide) == "in/t.csv: a quote is never closed"
 
 
 def test_text_that_is_not_utf8_is_named_by_its_line(line: Line) -> None:

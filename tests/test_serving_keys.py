@@ -1,13 +1,16 @@
 """Keys of which only hashes are kept, shares that add up, and hosts that need keys."""
 
 import hashlib
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from stages.errors import UserError
-from trialtree.serving import keys, serve, traffic
+from trialtree.serving import access, keys, serve, traffic
+from trialtree.serving.faults import Refused
 from trialtree.serving.registry.asking import Asked
 
 HASH = "a" * 64
@@ -120,3 +123,59 @@ def test_files_of_tls_are_tried_first(tmp_path: Path) -> None:
         with pytest.raises(UserError) as refused:
             serve.check(serve.Options("iris", **options))
         assert line in str(refused.value)
+
+
+def test_a_file_that_lost_its_keys_is_refused_when_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRIALTREE_KEYS", "TRIALTREE_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "keys"
+    keys.make("alice", file)
+    options = serve.Options("iris", host="0.0.0.0", keys=str(file))
+    assert serve.settings(options, "iris", tmp_path).keyed
+    for text in ("", "# nobody\n"):
+        file.write_text(text)
+        with pytest.raises(serve.ServeError, match="has no key"):
+            serve.settings(options, "iris", tmp_path)
+
+
+def test_where_keys_were_asked_for_and_none_is_there_nobody_may_ask() -> None:
+    assert access.Keys(()).admit({}) is None
+    for headers in ({}, {b"x-api-key": b"a-key"}):
+        with pytest.raises(Refused) as refused:
+            access.Keys((), keyed=True).admit(headers)
+        assert refused.value.status == 401
+
+
+def test_keys_that_are_made_at_once_are_all_kept(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: keys.make(f"k{number}", file), range(24)))
+    assert {name for name, _ in keys.gathered(file, {})} == {f"k{number}" for number in range(24)}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_is_not_for_this_user_is_no_reason_to_make_one(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"bob:{HASH}\n")
+    file.chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        with pytest.raises(keys.KeysError) as refused:
+            keys.gathered(file, {})
+    finally:
+        os.seteuid(user)
+    assert str(refused.value) == f"{file} cannot be read: Permission denied"
+
+
+def test_more_keys_than_a_worker_takes_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("".join(f"key{number}:{HASH}\n" for number in range(70_000)))
+    with pytest.raises(keys.KeysError, match=r"70000 keys are too many: 5\.\d MB of at most 5"):
+        keys.gathered(file, {})
+
+
+def test_keys_in_another_order_are_the_same() -> None:
+    assert keys.digest([("a", HASH), ("b", HASH)]) == keys.digest([("b", HASH), ("a", HASH)])
+    assert keys.digest([("a", HASH)]) != keys.digest([("a", "b" * 64)])

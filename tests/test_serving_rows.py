@@ -284,6 +284,46 @@ def test_categories_with_blanks_or_of_nothing_are_found_in_every_form() -> None:
     assert found.values[:, 0].tolist() == [1, 2, 0]
 
 
+def test_blanks_around_a_category_mean_nothing_as_in_training() -> None:
+    values = [" b ", "b", "\u00a0 c", " a "]
+    for fields, wanted in (
+        (Field("c", "category", (" a ", "b", "c")), [1, 1, 2, 0]), (Field("c", "text", ("b",)), [0, 0, 1, 1]),
+    ):  # fmt: skip
+        schema = Schema((fields,))
+        coded = pa.table({"c": pa.array(values).dictionary_encode()})
+        for taken in (rows.from_lists(schema, [[v] for v in values], None), arrow.taken(schema, coded),
+                      arrow.taken(schema, pa.table({"c": values}))):  # fmt: skip
+            assert not taken.faults
+            assert taken.values[:, 0].tolist() == wanted
+    for gaps in (True, False):
+        schema = Schema((Field("c", "category", ("b",), gaps=gaps),))
+        for taken in (rows.from_lists(schema, [["b"], [" "]], None), arrow.taken(schema, pa.table({"c": ["b", " "]}))):
+            assert np.array_equal(taken.values[:, 0], [0, math.nan], equal_nan=True)
+            assert [str(fault) for fault in taken.faults] == ([] if gaps else [f"row 1, column 'c': {cells.GAP}"])
+    (fault,) = rows.from_lists(schema, [[" pink "]], None).faults
+    assert str(fault) == "row 0, column 'c': has no category 'pink'; it has: b"
+
+
+def test_truth_as_pandas_writes_it_is_a_boolean_feature() -> None:
+    schema = Schema((Field("c", "category", ("false", "true")),))
+    values = ["True", "False", "TRUE", "FALSE", "true", " False "]
+    for taken in (texts.read(schema, "\n".join(["c", *values]).encode(), None)[0],
+                  arrow.taken(schema, pa.table({"c": values}), texts=True),
+                  rows.from_lists(schema, [[v] for v in values], None)):  # fmt: skip
+        assert not taken.faults
+        assert taken.values[:, 0].tolist() == [1, 0, 1, 0, 1, 0]
+    assert texts.read(schema, b"c\ntRue\n", None)[0].faults
+    more = Schema((Field("c", "category", ("false", "maybe", "true")),))
+    assert texts.read(more, b"c\nTrue\n", None)[0].faults
+
+
+def test_a_quote_within_a_cell_of_the_first_row_opens_nothing() -> None:
+    schema = Schema((Field("c", "category", ('5" nail', "b")), Field("n", "number")))
+    for body in (b'5" nail,1\nb,2\n', b'c,n\n5" nail,1\nb,2\n'):
+        taken, _ = texts.read(schema, body, None)
+        assert taken.values.tolist() == [[0, 1], [1, 2]]
+
+
 def test_unknown_categories_are_taken_where_that_is_asked_for() -> None:
     schema = Schema(SCHEMA.fields, unknown=True)
     record = {**GOOD, "colour": "pink", "note": "new"}

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import selectors
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.registered import until
+from trialtree.serving.settings import Plan, Planned, Settings
+from trialtree.serving.team import Team
 
 PROVE = "import sys, json; f = json.loads(sys.argv[1])['folder']; f == 'bad' and sys.exit('it cannot be loaded')"
 
@@ -285,3 +288,50 @@ def test_it_can_be_ended_before_it_is_ready(tmp_path: Path, number: signal.Signa
         until((tmp_path / "status.json").exists)
         process.send_signal(number)
         assert process.wait(10) == 0
+
+
+def test_when_all_workers_die_again_and_again_it_is_failing_until_one_is_ready(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=2) as server:
+        server.plan("2 dies")
+        until(lambda: server.status()["state"] == "failing")
+        assert re.fullmatch(r"worker \d+ ended \(exit status 7\) while .*", server.status()["error"]["line"])
+        server.plan("3 well")
+        until(lambda: server.status()["state"] == "ready")
+        assert server.ask()["version"] == "3"
+
+
+READS_LATE = """
+import json, socket, sys, time
+control = socket.socket(fileno=int(sys.argv[2]))
+time.sleep(0.5)
+lines = control.makefile("r")
+for said in ("ready", "planned"):
+    told = json.loads(lines.readline())
+    assert len(told["settings"]["keys"]) == 30_000
+    control.sendall(json.dumps({"said": said, "generation": told["plan"]["generation"]}).encode() + b"\\n")
+lines.readline()
+"""
+
+
+def test_messages_that_are_larger_than_a_socket_takes_arrive_whole() -> None:
+    keys = tuple((f"key{number}", "a" * 64) for number in range(30_000))
+    plan = Plan(0, "fake", (Planned("fake", "1", "well", "0" * 64),))
+    with socket.create_server(("127.0.0.1", 0)) as listener, selectors.DefaultSelector() as selector:
+        command = (sys.executable, "-c", READS_LATE)
+        team = Team(1, command, listener.fileno(), Settings("fake", keys=keys), selector)
+        team.start()
+        team.change(plan)
+        assert team.workers[0].waiting
+        team.change(plan)
+        end = time.monotonic() + 20
+        while team.generation < 2 and time.monotonic() < end:
+            for key, _ in selector.select(1):
+                team.attend(key.data)
+        try:
+            assert (team.generation, team.workers[0].waiting) == (2, False)
+            assert selector.select(0) == []
+        finally:
+            team.kill()
+            assert team.workers[0].process
+            team.workers[0].process.wait()
+            team.workers[0].silence()

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stages.errors import UserError
 from trialtree.endpoints import stopping
-from trialtree.endpoints.place import Described, EndpointError, Place, places, there
+from trialtree.endpoints.place import DamagedError, Described, EndpointError, Place, places, there
 from trialtree.serving import binding, serve, traffic
 from trialtree.serving.registry import asking
 from trialtree.serving.serve import Options
@@ -20,6 +21,7 @@ from trialtree.serving.status import label, patience
 
 _PORT = 5001
 _MODELS = ("model", "traffic", "shadow")  # options that a server takes up while it answers
+_RECOVERY = 20.0  # seconds that workers get, all of which have died, until one is ready
 _LONGEST = 900.0  # seconds that models may take to be fetched, proven and loaded
 
 
@@ -40,7 +42,7 @@ def create(name: str, options: Options, port: int | None, top: Path, say: Callab
         if note := serve.check(options):
             say(note)
         traffic.parts(options.model, options.traffic, options.shadow)
-        _bring(place, had, Described(str(top), options), say)
+        _bring(place, had, Described(str(top), options), serve.inputs(options), say)
 
 
 def share(name: str, shares: str | None, shadow: str | None, no_shadow: bool, say: Callable[[str], None]) -> None:
@@ -59,14 +61,15 @@ def share(name: str, shares: str | None, shadow: str | None, no_shadow: bool, sa
             options = replace(options, model=asking.parse(options.model).name, traffic=shares)
         options = replace(options, shadow=None if no_shadow else shadow or options.shadow)
         traffic.parts(options.model, options.traffic, options.shadow)
-        _bring(place, had, replace(had, options=options), say)
+        # Not of this environment, nor the certificate: who shares requests out need not have what it was made with.
+        _bring(place, had, replace(had, options=options), {"keys": serve.keys_digest(options)}, say)
 
 
 def _port(place: Place, options: Options, had: Described | None) -> int:
     """Return the port of an endpoint: the one that it had, else the first that is free and no other endpoint's."""
     if had is not None:
         return had.options.port
-    others = {found.options.port for each in places() if each != place and (found := each.described())}
+    others = {number for each in places() if each != place for number in _ports(each)}
     for port in (_PORT, 0, 0, 0):
         try:
             with binding.listening(options.host, port) as listener:
@@ -80,16 +83,25 @@ def _port(place: Place, options: Options, had: Described | None) -> int:
     raise EndpointError(f"no port of {options.host} was found free; name one: --port")
 
 
-def _bring(place: Place, had: Described | None, wanted: Described, say: Callable[[str], None]) -> None:
-    """Have an endpoint answer as it is wanted, by the mildest means."""
+def _ports(place: Place) -> list[int]:
+    """Return the port of another endpoint; none where that is damaged."""
+    with suppress(DamagedError):
+        return [found.options.port] if (found := place.described()) else []
+    return []
+
+
+def _bring(
+    place: Place, had: Described | None, wanted: Described, inputs: dict[str, str], say: Callable[[str], None]
+) -> None:
+    """Have an endpoint answer as it is wanted, by keys and a certificate of these digests, by the mildest means."""
     pid = place.pid()
-    if pid is not None and had == wanted:
+    means = "started" if pid is None or had is None else _means(place, pid, had, wanted, inputs)
+    if pid is not None and means == "unchanged":
         _wait_ready(place, pid, lambda: place.pid() == pid)
-        say(f"{place.name} is unchanged: {_told(place)}")
-    elif pid is not None and had is not None and _only_models(had.options, wanted.options):
-        _hang_up(place, pid, had, wanted)
-        say(f"{place.name} is updated: {_told(place)}")
+    elif pid is not None and had is not None and means == "updated":
+        _hang_up(place, pid, had, wanted, inputs)
     else:
+        serve.check(wanted.options)
         if had is not None:
             stopping.stop(place)  # workers too, that may outlive their server for a while
         try:
@@ -99,15 +111,30 @@ def _bring(place: Place, had: Described | None, wanted: Described, say: Callable
                 raise
             _start(place, had, had)
             raise EndpointError(f"{error}; {place.name} answers as before") from None
-        say(f"{place.name} is {'started' if had is None or pid is None else 'restarted'}: {_told(place)}")
+    say(f"{place.name} is {means}: {_told(place)}")
+
+
+def _means(place: Place, pid: int, had: Described, wanted: Described, inputs: dict[str, str]) -> str:
+    """Return what a server that runs needs: nothing, a hangup, or another in its place."""
+    if not _only_models(had.options, wanted.options):
+        return "restarted"
+    _wait_ready(place, pid, lambda: place.pid() == pid, states=("ready", "failing"))
+    now = place.status()
+    read = now.get("inputs", {})
+    changed = {name for name, digest in inputs.items() if read.get(name) != digest}
+    if changed - {"keys"}:
+        return "restarted"
+    if had == wanted and not changed:
+        return "unchanged"
+    return "updated" if now["state"] == "ready" else "restarted"
 
 
 def _only_models(had: Options, wanted: Options) -> bool:
     return replace(had, **{name: getattr(wanted, name) for name in _MODELS}) == wanted
 
 
-def _hang_up(place: Place, pid: int, had: Described, wanted: Described) -> None:
-    """Have a server take up other models while it answers by those that it has.
+def _hang_up(place: Place, pid: int, had: Described, wanted: Described, inputs: dict[str, str]) -> None:
+    """Have a server take up other models and keys while it answers by those that it has.
 
     Raises:
         EndpointError: it does not.
@@ -123,7 +150,10 @@ def _hang_up(place: Place, pid: int, had: Described, wanted: Described) -> None:
             raise EndpointError(f"the server of {place.name} ended; see `trialtree endpoint logs {place.name}`")
         if now["answered"] == before["answered"]:
             continue
-        if now["error"] is not None and now["error"] != before["error"]:
+        only_keys = (
+            had == wanted and now.get("inputs", {}).get("keys") == inputs["keys"]
+        )  # taken whatever the registry says
+        if now["error"] is not None and now["error"] != before["error"] and not only_keys:
             place.describe(had)
             raise EndpointError(f"{now['error']['line']}; {place.name} answers as before")
         if now["generation"] > before["generation"]:
@@ -169,17 +199,27 @@ def _last_line(place: Place, begun: int) -> Callable[[], str]:
     return told
 
 
-def _wait_ready(place: Place, pid: int, runs: Callable[[], bool], why: Callable[[], str] | None = None) -> None:
+def _wait_ready(
+    place: Place,
+    pid: int,
+    runs: Callable[[], bool],
+    why: Callable[[], str] | None = None,
+    states: tuple[str, ...] = ("ready",),
+) -> None:
     """Wait until the server of an endpoint answers.
 
     Raises:
-        EndpointError: it ended, or takes too long.
+        EndpointError: it ended, its workers go on to fail, or it takes too long.
     """
-    more = patience(_LONGEST)
+    more, recovers = patience(_LONGEST), patience(_RECOVERY)
     while more():
         now = place.status()
-        if now.get("pid") == pid and now["state"] == "ready":
+        state = now["state"] if now.get("pid") == pid else "starting"
+        if state in states:
             return
+        if state == "failing" and not recovers():
+            line = now["error"]["line"] if now["error"] else "see its logs"
+            raise EndpointError(f"no worker of {place.name} gets ready: {line}")
         if not runs():
             raise EndpointError(why() if why else f"the server of {place.name} ended")
     raise EndpointError(f"{place.name} was not ready in {_LONGEST:.0f} s; see its logs")

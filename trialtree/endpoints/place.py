@@ -25,13 +25,17 @@ from stages.errors import UserError
 from stages.files import write_json
 from trialtree.serving import status
 from trialtree.serving.registry import caching
-from trialtree.serving.serve import Options
+from trialtree.serving.serve import Options, private
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
 class EndpointError(UserError):
     """An endpoint that is not there, or cannot be made."""
+
+
+class DamagedError(EndpointError):
+    """An endpoint whose description cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,17 @@ class Place:
             return Described(found["repository"], Options.of(found["options"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise EndpointError(
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise DamagedError(
                 f"{self.folder}/endpoint.json is damaged; `trialtree endpoint delete {self.name}` and make it anew"
             ) from None
 
     def describe(self, wanted: Described) -> None:
-        """Write what it is to be."""
+        """Write what it is to be, where only its user reads it."""
+        private(self.folder)
+        self.folder.chmod(0o700)
+        if wanted.options.log_folder:
+            private(Path(wanted.options.log_folder))
         write_json(self.folder / "endpoint.json", {"repository": wanted.top, "options": wanted.options.as_json()})
 
     def pid(self) -> int | None:

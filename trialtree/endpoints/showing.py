@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from trialtree.endpoints.place import Place, places, there
+from trialtree.endpoints.place import DamagedError, Place, places, there
 from trialtree.serving.status import label, patience
 
 _MEGABYTE = 1e6
@@ -19,12 +19,18 @@ def listed() -> list[dict[str, Any]]:
 
 
 def told(place: Place) -> dict[str, Any]:
-    """Return what there is to say of an endpoint; state is `stopped` where no process lives."""
-    described, now, pid = place.described(), place.status(), place.pid()
+    """Return what there is to say of an endpoint; state is `stopped` where no process lives, or `damaged`."""
+    now, pid = place.status(), place.pid()
     mine = pid is not None and now.get("pid") == pid
+    state, error = now["state"] if mine else "starting" if pid is not None else "stopped", now.get("error")
+    described = None
+    try:
+        described = place.described()
+    except DamagedError as damage:
+        state, error = "damaged", {"time": None, "line": str(damage)}
     return {
         "name": place.name,
-        "state": now["state"] if mine else "starting" if pid is not None else "stopped",
+        "state": state,
         "repository": described.top if described else None,
         "asked": described.options.model if described else None,
         "address": now.get("address"),
@@ -34,7 +40,7 @@ def told(place: Place) -> dict[str, Any]:
         "models": now.get("models", []),
         "workers": [_with_memory(worker) for worker in now.get("workers", [])] if mine else [],
         "requests": _requests(place),
-        "error": now.get("error"),
+        "error": error,
         "log": str(place.log),
     }
 
@@ -75,7 +81,7 @@ def show_list(found: list[dict[str, Any]]) -> None:
         table.add_column(title, overflow="fold")
     for each in found:
         table.add_row(
-            each["name"], _state(each["state"]), ", ".join(map(label, each["models"])) or each["asked"] or "",
+            each["name"], _state_and_why(each), ", ".join(map(label, each["models"])) or each["asked"] or "",
             each["address"] or "", str(len(each["workers"])), str(each["requests"].get("requests", "")),
             _ago(each["started"]),
         )  # fmt: skip
@@ -84,6 +90,7 @@ def show_list(found: list[dict[str, Any]]) -> None:
 
 def show(found: dict[str, Any]) -> None:
     """Print one endpoint: where it is, its models, workers, requests, and what went wrong last."""
+    from rich.markup import escape
     from rich.table import Table
 
     console = _console()
@@ -98,7 +105,8 @@ def show(found: dict[str, Any]) -> None:
     facts.add_row("requests", _counted(found["requests"]))
     facts.add_row("log", found["log"])
     if found["error"]:
-        facts.add_row("[red]last error[/red]", f"{found['error']['line']} ({_ago(found['error']['time'])})")
+        when = f" ({_ago(found['error']['time'])})" if found["error"]["time"] else ""
+        facts.add_row("[red]last error[/red]", escape(found["error"]["line"] + when))
     console.print(facts)
     console.print()
     console.print(_models(found["models"]))
@@ -143,6 +151,14 @@ def _counted(found: dict[str, Any]) -> str:
 
 def _state(state: str) -> str:
     return f"[{_STYLES.get(state, 'red')}]{state}[/]"
+
+
+def _state_and_why(found: dict[str, Any]) -> str:
+    """Return the state of an endpoint, and what is wrong where it does not answer though it should."""
+    from rich.markup import escape
+
+    why = found["error"] if found["state"] in ("failing", "damaged") else None
+    return _state(found["state"]) + (escape(f": {why['line']}") if why else "")
 
 
 def _ago(moment: str | None) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 2**20  # bytes that are parsed at a time
 _BOM = b"\xef\xbb\xbf"
+_END = "end"  # a line behind all others
 
 
 class Csv:
@@ -58,7 +59,7 @@ class Csv:
             if "cannot infer number of columns" in str(error):  # a header without a line end
                 return
             raise self._fault(error) from None
-        stream.check_quotes()
+        stream.check_quotes(self._delimiter)
         late = tuple(Fault(number, None, why) for i, (number, why) in enumerate(broken) if number - i >= done)
         if late:
             yield Piece(
@@ -145,11 +146,33 @@ def _not_utf8(shown: str, path: Path) -> int | None:
     return line if rest else None
 
 
+def _ends_quoted(chunks: Iterator[bytes], delimiter: str) -> bool:
+    """Whether a CSV text ends within a quoted cell."""
+    last: list[str] = []
+    try:
+        for record in csv.reader(_lines(chunks), delimiter=delimiter):
+            last = record
+    except csv.Error:  # a cell of more than 131,072 characters
+        return True
+    return last != [_END]  # or the line after the last is a part of its cell
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Yield the lines of a text, and one more."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).splitlines(keepends=True)
+        yield from (line.decode("latin-1") for line in lines)
+    if rest:
+        yield f"{rest.decode('latin-1')}\n"
+    yield _END
+
+
 class _Bytes(io.RawIOBase):
     """The unpacked bytes of a file, which notes how far it is read and how many quotes it has."""
 
     def __init__(self, shown: str, path: Path) -> None:
-        self._shown = shown
+        self._shown, self._path = shown, path
         self._chunks = archives.chunks(shown, path)
         self._left = b""
         self._quotes = self._read = 0
@@ -173,7 +196,8 @@ class _Bytes(io.RawIOBase):
         """How much of the file is read; nothing is known of a packed one."""
         return self._read / self._size if self._size else 0.0
 
-    def check_quotes(self) -> None:
+    def check_quotes(self, delimiter: str) -> None:
         """Refuse a file in which a quote is never closed: all after it would be one cell."""
-        if self._quotes % 2:
+        # An odd one may stand within a cell, where it opens nothing: only then is the file read once more.
+        if self._quotes % 2 and _ends_quoted(archives.chunks(self._shown, self._path), delimiter):
             raise PredictError(f"{self._shown}: a quote is never closed")

@@ -1,12 +1,13 @@
 """Which columns of an input are read, which are carried along, and what the output's columns are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stages.tables import ROW
 from trialtree.predicting import reading
-from trialtree.predicting.asked import Asked, PredictError
+from trialtree.predicting.asked import CHUNK, Asked, PredictError
 from trialtree.predicting.pieces import Source
 from trialtree.serving.scoring import Scorer
 
@@ -27,6 +28,7 @@ class Layout:
     own_rows: bool  # the input has a column of row numbers
     schema: "pa.Schema"  # of the output
     texts: bool
+    whole_rows: Callable[[], bool] = lambda: False  # whether its own row numbers are texts of whole numbers
 
     @property
     def read(self) -> list[str]:
@@ -58,7 +60,8 @@ def of(source: Source, scorer: Scorer, asked: Asked, several: bool) -> Layout:
     fields += [pa.field(name, _plain(source.schema.field(name).type)) for name in carried]
     schema = pa.schema([*fields, *made], {"trialtree.model": scorer.digest})
     _refuse_twice(source.shown, schema.names, carried)
-    return Layout(taken, carried, own_rows, schema, source.texts)
+    whole_rows = partial(_whole_rows, source) if source.texts and own_rows else Layout.whole_rows
+    return Layout(taken, carried, own_rows, schema, source.texts, whole_rows)
 
 
 def _carried(shown: str, names: Sequence[str], taken: Sequence[str], keep: Sequence[str] | None) -> tuple[str, ...]:
@@ -123,5 +126,26 @@ def refuse_odd(one: str, first: Layout, other: str, its: Layout) -> None:
         raise PredictError(f"{other}: {said}, other than {one}; the inputs of one data set must agree, or see --keep")
     for name in names:
         ours, theirs = first.schema.field(name).type, its.schema.field(name).type
-        if ours != theirs:
+        if ours != theirs and not (name == ROW and _fit(ours, theirs, its)):
             raise PredictError(f"{other}: has {name!r} as {theirs}, and {one} as {ours}; the inputs must agree")
+
+
+def _fit(ours: Any, theirs: Any, its: Layout) -> bool:
+    """Whether row numbers fit into those of another type: a CSV file has texts of them."""
+    import pyarrow as pa
+
+    if (ours, theirs) == (pa.int64(), pa.string()):
+        return its.whole_rows()
+    return (ours, theirs) == (pa.string(), pa.int64())
+
+
+def _whole_rows(source: Source) -> bool:
+    """Whether all of an input's own row numbers, which are texts, are whole numbers."""
+    import pyarrow as pa
+
+    try:
+        for piece in source.pieces([ROW], CHUNK, 0):
+            piece.table.column(ROW).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True

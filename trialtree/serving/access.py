@@ -14,9 +14,10 @@ _BEARER = b"bearer "
 
 
 class Keys:
-    """The keys of those who may ask, by their SHA-256; without any, everyone may."""
+    """The keys of those who may ask, by their SHA-256; without any, everyone may, or nobody where it is `keyed`."""
 
-    def __init__(self, keys: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, keys: tuple[tuple[str, str], ...], keyed: bool = False) -> None:
+        self._open = not keys and not keyed
         # Found by its digest, a key is not compared with: how long that takes says nothing of it.
         self._names = {digest.lower(): name for name, digest in keys}
 
@@ -26,7 +27,7 @@ class Keys:
         Raises:
             Refused: there is none, or it is not known.
         """
-        if not self._names:
+        if self._open:
             return None
         given = headers.get(b"authorization", b"")
         key = (

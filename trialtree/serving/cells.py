@@ -29,6 +29,7 @@ _DAY = 86_400_000_000.0  # microseconds
 _PLAIN = b"0123456789.,+-eE"
 _WITH_GAPS = _PLAIN + b"nul"
 _NAMED = 8  # categories in a message
+_TRUTH = {"False": "false", "FALSE": "false", "True": "true", "TRUE": "true"}  # as pandas and R write it into CSV
 
 
 class Faults(list[Fault]):
@@ -208,9 +209,17 @@ def _category(each: Field, value: Any, unknown: bool) -> float:
         raise _BadError(f"must be {KINDS[each.type]}, got {shown(value)}")
     if (code := each.codes.get(value)) is not None:
         return code
+    if not (bare := value.strip()):  # as training reads a text
+        if each.gaps:
+            return math.nan
+        raise _BadError(GAP)
+    if bare in _TRUTH and each.codes.keys() == set(_TRUTH.values()):
+        bare = _TRUTH[bare]
+    if (code := each.codes.get(bare)) is not None:
+        return code
     if unknown or each.type == "text":
         return float(len(each.categories))
-    raise _BadError(unknown_category(each, value))
+    raise _BadError(unknown_category(each, bare))
 
 
 def unknown_category(each: Field, value: str) -> str:

@@ -46,12 +46,12 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         """Know the keys."""
-        self.keys = access.Keys(self.settings.keys)
+        self.keys = access.Keys(self.settings.keys, self.settings.keyed)
 
     def take(self, serving: Serving, settings: Settings) -> None:
         """Answer by another plan, and under other limits and keys, from now on."""
         self.serving, self.settings = serving, settings
-        self.keys = access.Keys(settings.keys)
+        self.keys = access.Keys(settings.keys, settings.keyed)
         self.metrics.planned(serving.plan)
 
     def afterwards(self, protocol: ModuleType, done: Answered) -> None:

@@ -37,6 +37,7 @@ class Worker:
     _delay: float = 0.0
     _born: float = 0.0
     _buffer: bytes = field(default=b"", repr=False)
+    _unsent: bytes = field(default=b"", repr=False)
 
     @property
     def pid(self) -> int | None:
@@ -56,16 +57,32 @@ class Worker:
             )
         ours.setblocking(False)
         self.control, self.state, self.generation, self._buffer = ours, "starting", 0, b""
+        self._unsent = b""
         self.gone = self.refused = False
         self.started, self._born = events.now(), time.monotonic()
         events.log("worker started", worker=self.number, pid=self.pid)
         return ours
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is yet to be sent to it."""
+        return bool(self._unsent)
+
     def tell(self, **message: Any) -> None:
-        """Send a message; one that is dead or does not listen any more gets none."""
+        """Send a message, as much as it takes now; one that is dead or does not listen any more gets none."""
         if self.control is not None:
-            with suppress(OSError):
-                self.control.sendall(json.dumps(message).encode() + b"\n")
+            self._unsent += json.dumps(message).encode() + b"\n"
+            self.send()
+
+    def send(self) -> None:
+        """Send what is yet to be sent, as much as it takes now."""
+        try:
+            while self.control is not None and self._unsent:
+                self._unsent = self._unsent[self.control.send(self._unsent) :]
+        except BlockingIOError:
+            return
+        except OSError:  # its end is closed
+            self._unsent = b""
 
     def heard(self) -> Iterator[dict[str, Any]]:
         """Yield what it has said since the last time."""
@@ -100,7 +117,7 @@ class Worker:
         """Hear and tell no more."""
         if self.control is not None:
             self.control.close()
-        self.control = None
+        self.control, self._unsent = None, b""
 
     def kill(self) -> None:
         """End its process at once."""

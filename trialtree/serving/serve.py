@@ -1,7 +1,9 @@
 """`trialtree serve`: the options of a server become its settings, its source and its supervisor."""
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -76,6 +78,7 @@ def serve(options: Options, say: Callable[[str], None]) -> None:
         from trialtree.serving.registry import caching
 
         options = replace(options, log_folder=str(caching.state() / "requests" / asking.parse(options.model).name))
+        private(Path(str(options.log_folder)))
         say(f"requests are kept in {options.log_folder}")
     with tempfile.TemporaryDirectory(prefix="trialtree-metrics-") as metrics:
         run(lambda: options, say, Path(metrics), name=asking.parse(options.model).name)
@@ -132,15 +135,20 @@ def settings(options: Options, name: str, metrics: Path) -> Settings:
     """Return what workers are told, keys read.
 
     Raises:
-        KeysError: of the keys.
+        UserError: as `check`, so that a server that reads them anew is never open to more than it was to be.
     """
+    check(options)
+    digests = inputs(options)  # before the keys: what changes in between is seen as changed, and read once more
+    given = _given(options)
     return Settings(
         name=name,
         max_body=int(options.max_body * MEGABYTE),
         max_rows=options.max_rows,
         timeout=options.timeout,
         concurrency=options.concurrency,
-        keys=keys.gathered(Path(options.keys) if options.keys else None),
+        keys=given,
+        keyed=bool(given or options.keys) or not (options.anonymous or binding.loopback(options.host)),
+        inputs=tuple(digests.items()),
         log_requests=options.log_requests,
         log_folder=options.log_folder,
         metrics_folder=str(metrics),
@@ -152,13 +160,48 @@ def settings(options: Options, name: str, metrics: Path) -> Settings:
     )
 
 
+def inputs(options: Options) -> dict[str, str]:
+    """Return a digest of each thing beside the options that settings are read from.
+
+    Raises:
+        KeysError: of the keys.
+    """
+    certificate = hashlib.sha256()
+    for path in (options.tls_cert, options.tls_key):
+        certificate.update(hashlib.sha256(Path(path).read_bytes() if path else b"").digest())
+    return {
+        "keys": keys_digest(options),
+        "environment": keys.digest(keys.gathered(None)),
+        "certificate": certificate.hexdigest(),
+    }
+
+
+def keys_digest(options: Options) -> str:
+    """Return the digest of the keys that the file of keys has now.
+
+    Raises:
+        KeysError: it cannot be read.
+    """
+    return keys.digest(keys.gathered(Path(options.keys), {}) if options.keys else ())
+
+
+def private(folder: Path) -> None:
+    """Make a folder for this user only; one that is there stays as it is, one that cannot be made is said later."""
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True)
+
+
+def _given(options: Options) -> tuple[keys.Key, ...]:
+    return keys.gathered(Path(options.keys) if options.keys else None)
+
+
 def check(options: Options) -> str | None:
     """Refuse options that do not fit, before anything is started; return what is to be said of them.
 
     Raises:
         UserError: in one line.
     """
-    given = keys.gathered(Path(options.keys) if options.keys else None)
+    given = _given(options)
     if options.keys and not given:
         raise ServeError(f"--keys {options.keys}: has no key; `trialtree endpoint key NAME --file {options.keys}`")
     if given and options.anonymous:

@@ -36,6 +36,8 @@ class Settings(_Told):
     timeout: float = 30.0  # seconds for the body to arrive, and again for the answer to be computed
     concurrency: int = 64  # requests of a worker at once
     keys: tuple[tuple[str, str], ...] = ()  # name and SHA-256, in hexadecimal, of each; none: nobody is asked for one
+    keyed: bool = False  # keys were asked for: without any, nobody may ask
+    inputs: tuple[tuple[str, str], ...] = ()  # a digest of each thing that these were read from, by its name
     log_requests: float = 0.0  # share of the requests that are kept
     log_folder: str | None = None
     metrics_folder: str | None = None

@@ -29,6 +29,7 @@ class Status:
         self.state = "starting"
         self.answered = 0  # how often it was asked to read its settings anew, and has
         self.error: dict[str, str] | None = None
+        self.inputs: dict[str, str] = {}  # digests of what its settings were read from
 
     def failed(self, line: str) -> None:
         """Note what went wrong last."""
@@ -46,6 +47,7 @@ class Status:
             "models": self._models(plan) if plan else self._before,  # what it answered by last
             "workers": [worker.as_json() for worker in workers],
             "error": self.error,
+            "inputs": self.inputs,
         }
         if self._path is not None and found != self._written:
             with suppress(OSError):  # a full disk must not end the server

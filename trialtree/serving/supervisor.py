@@ -57,6 +57,7 @@ def run(wanted: Wanted, source: Source, say: Callable[[str], None]) -> None:
     settings = wanted.settings()
     with binding.listening(wanted.host, wanted.port) as listener, selectors.DefaultSelector() as selector:
         status = Status(wanted.status, binding.address(listener, wanted.host, settings.tls_cert is not None))
+        status.inputs = dict(settings.inputs)
         team = Team(wanted.workers, wanted.command, listener.fileno(), settings, selector)
         Supervisor(wanted, source, team, status, selector, say).run()
 
@@ -107,7 +108,7 @@ class Supervisor:
         pause = max(0.0, min(times) - time.monotonic()) if times else None
         for key, _ in self._selector.select(pause):
             if key.data is not None:
-                self._team.hear(key.data)
+                self._team.attend(key.data)
         self._take_signals()
         with suppress(Empty):
             while True:
@@ -157,12 +158,15 @@ class Supervisor:
     def _reread(self) -> None:
         """Read the settings anew, and have the plan read anew."""
         try:
-            self._team.settings = self._wanted.settings()
+            settings = self._wanted.settings()
         except Exception as error:
             self._fault(" ".join(str(error).split()))
             self._status.answered += 1
         else:
             events.log("settings read")
+            self._team.settings = settings
+            # Only the keys: workers go on with the certificate of their start.
+            self._status.inputs |= {name: digest for name, digest in settings.inputs if name == "keys"}
             self._watcher.again(hangups=1)
 
     def _take(self, news: News) -> None:
@@ -172,10 +176,12 @@ class Supervisor:
             self._fault(news.fault)
             if self._team.plan is None:
                 self._stop(news.fault)
-        elif news.plan is None:
+            elif news.hangups and self._until is None:
+                self._team.change(self._team.plan)  # so that workers have the new settings all the same
+            return
+        if self._status.state != "failing":
             self._status.error = None
-        elif self._until is None:
-            self._status.error = None
+        if news.plan is not None and self._until is None:
             self._team.change(news.plan)
 
     def _take_faults(self) -> None:
@@ -189,12 +195,14 @@ class Supervisor:
                 self._watcher.again()
 
     def _announce(self) -> None:
-        """Say once where the server is."""
+        """Say once where the server is, and in its status whether any worker answers."""
         if self._status.state == "starting" and self._team.generation and self._team.plan:
             self._status.state = "ready"
             where = self._status.address
             with suppress(OSError):  # nobody listens any more
                 self._say(f"{shown(self._team.plan)} at {where}  (documentation: {where}/docs)")
+        if self._status.state in ("ready", "failing"):
+            self._status.state = "ready" if self._team.ready else "failing"
 
     def _stop(self, failed: str | None = None) -> None:
         """Have all workers end; at once where they failed to start."""

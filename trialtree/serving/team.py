@@ -41,6 +41,11 @@ class Team:
         return any(worker.process is not None for worker in self.workers)
 
     @property
+    def ready(self) -> bool:
+        """Whether a worker answers."""
+        return any(worker.state == "ready" for worker in self.workers)
+
+    @property
     def next_start(self) -> float | None:
         """When, on the monotonic clock, a worker is to be started."""
         times = [worker.again for worker in self.workers if worker.process is None]
@@ -60,7 +65,7 @@ class Team:
         events.log("plan", generation=self.plan.generation, models=shown(self.plan))
         for worker in self.workers:
             if worker.state in ("told", "ready"):
-                worker.tell(do="plan", plan=self.plan.as_json(), settings=self.settings.as_json())
+                self._tell(worker, do="plan", plan=self.plan.as_json(), settings=self.settings.as_json())
             self._brief(worker)
 
     def stop(self, grace: float) -> None:
@@ -69,12 +74,18 @@ class Team:
         for worker in self.workers:
             if worker.state == "starting":  # nobody has asked it anything
                 worker.kill()
-            worker.tell(do="stop", grace=grace)
+            self._tell(worker, do="stop", grace=grace)
 
     def kill(self) -> None:
         """End all workers at once."""
         for worker in self.workers:
             worker.kill()
+
+    def attend(self, worker: Worker) -> None:
+        """Send a worker what it takes now, and do what follows from what it has said."""
+        worker.send()
+        self._watch(worker)
+        self.hear(worker)
 
     def hear(self, worker: Worker) -> None:
         """Do what follows from what a worker has said."""
@@ -113,8 +124,19 @@ class Team:
     def _brief(self, worker: Worker) -> None:
         """Tell a new worker its settings and models, once they are known."""
         if self.plan is not None and worker.state == "starting":
-            worker.tell(do="start", settings=self.settings.as_json(), plan=self.plan.as_json())
+            self._tell(worker, do="start", settings=self.settings.as_json(), plan=self.plan.as_json())
             worker.state = "told"
+
+    def _tell(self, worker: Worker, **message: Any) -> None:
+        """Send a message; what does not go at once goes when the worker takes it."""
+        worker.tell(**message)
+        self._watch(worker)
+
+    def _watch(self, worker: Worker) -> None:
+        """Be woken when a worker takes more, as long as there is more."""
+        if worker.control is not None:
+            write = selectors.EVENT_WRITE if worker.waiting else 0
+            self._selector.modify(worker.control, selectors.EVENT_READ | write, worker)
 
     def _reached(self) -> None:
         """Note when all workers that run answer by the plan."""

@@ -44,7 +44,9 @@ def read(schema: Schema, body: bytes, limit: int | None, header: bool | None = N
 def _first_record(body: bytes) -> bytes:
     """Return the first line, and those after it that belong to a quoted field of it."""
     end = body.find(b"\n")
-    quotes = body.count(b'"', 0, max(end, 0))
+    line = body[: max(end, 0)]
+    # A quote within a cell opens nothing.
+    quotes = line.count(b'"') if line.startswith(b'"') or b',"' in line else 0
     while 0 <= end < _LONGEST and quotes % 2:
         start, end = end + 1, body.find(b"\n", end + 1)
         quotes += body.count(b'"', start, max(end, start))
