@@ -24,7 +24,7 @@ from examples.walkthrough.machines import Machines, WalkError
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "examples/walkthrough.md"
-PROGRESS = re.compile(r"\(\d+ %\)(, .+ left)?$")  # of a long step, said on a slow machine only
+PROGRESS = re.compile(r"\(\d+ %\)(, .+)?$")  # of a long step, said on a slow machine only
 SPENT = re.compile(r"in [\d.]+ s, [\d,]+ rows/s")
 
 

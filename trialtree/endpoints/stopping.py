@@ -67,7 +67,8 @@ def _runs(pid: int) -> bool:
 
     try:
         process = psutil.Process(pid)
-        return _SERVER in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        said = process.cmdline()  # nothing of a process that is ending, which still has its locks
+        return (not said or _SERVER in said) and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 
