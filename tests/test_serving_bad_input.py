@@ -743,6 +743,14 @@ def test_the_worker_goes_on_under_many_bad_clients_at_once(worker: Worker) -> No
         assert list(pool.map(ask, range(200))) == [400, 400, 400, 200] * 50
 
 
+def test_an_answer_that_takes_too_long_is_504(folder: Path, tmp_path: Path) -> None:
+    many = gzip.compress(json.dumps({"dataframe_records": record()["dataframe_records"] * 60_000}).encode())
+    with serving.started(tmp_path / "log", serving.planned(folder), timeout=0.1) as found:
+        refused(found.ask("/invocations", many, content_encoding="gzip"), 504, "not there within 0.1 s")
+        assert found.ask("/invocations", record()).status == 200
+        assert found.alive
+
+
 @pytest.fixture(autouse=True)
 def no_traceback(request: pytest.FixtureRequest) -> Iterator[None]:
     """Hold each test to a log without a traceback of the request's making."""

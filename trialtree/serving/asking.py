@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ _HELD = 0.02  # seconds for which such an answer may hold all others up
 _TELLING = 4_000  # bytes of a body whose time tells that of others
 _GONE = 499  # status of a request whose answer nobody reads, in logs and metrics
 _MANY = 20_000  # rows for which CatBoost takes all processors
-_SHADOWS = 8  # requests that wait for a shadow at most
-_REQUEST_ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)
 
 # The body and type of an answer, who gave it, and what is to be done once it is sent.
 Found = tuple[bytes, str, Served, Callable[[], Any] | None]

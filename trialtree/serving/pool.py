@@ -1,4 +1,16 @@
-"""A worker process as its parent sees it: started, spoken to, and started again when it dies."""
+"""A worker process as its parent sees it: started, spoken to, and started again when it dies.
+
+A line of JSON each way over a pair of sockets. To the worker:
+
+    {"do": "start", "settings", "plan"}   first: load the models, and answer
+    {"do": "plan", "plan", "settings"}    answer by other models, limits and keys
+    {"do": "stop", "grace"}               end, after what was begun, in so many seconds; so does the end of the socket
+
+From the worker:
+
+    {"said": "ready" or "planned", "generation"}   it answers by that plan
+    {"said": "failed", "generation", "error"}      it cannot; after start it ends, after plan it goes on as before
+"""
 
 import json
 import os

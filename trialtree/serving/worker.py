@@ -3,7 +3,7 @@
     python -m trialtree.serving.worker --control FD --listen FD
 
 What goes over the control socket, a line of JSON each way, stands in
-`trialtree.serving.supervisor`. When that socket closes, the worker finishes
+`trialtree.serving.pool`. When that socket closes, the worker finishes
 what it is answering, and ends.
 """
 
