@@ -19,6 +19,8 @@ from tests import registered as registering
 from tests.conftest import Repo
 from tests.registered import move, sql, until
 
+pytestmark = pytest.mark.slow  # each starts servers, and stops them
+
 ROW = json.dumps({"instances": [[5.1, 3.5, 1.4, 0.2]]}).encode()
 
 
@@ -142,7 +144,6 @@ def test_the_same_command_changes_nothing_and_another_model_comes_without_a_paus
     assert failed == []
 
 
-@pytest.mark.slow
 def test_an_alias_that_moves_is_taken_up_under_load(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris@champion", "--workers", "2")
     load = Load(status(repo)["address"])
@@ -152,7 +153,6 @@ def test_an_alias_that_moves_is_taken_up_under_load(repo: Repo) -> None:
     assert load.end()[1] == []
 
 
-@pytest.mark.slow
 def test_other_options_start_it_again_on_the_same_port(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris")
     before = status(repo)
@@ -162,7 +162,6 @@ def test_other_options_start_it_again_on_the_same_port(repo: Repo) -> None:
     assert len(after["workers"]) == 2
 
 
-@pytest.mark.slow
 def test_other_options_that_it_cannot_start_with_leave_it_as_it_was(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris/1")
     said = refusal(repo, "create", "e", "--model", "iris/9", "--max-rows", "5")
@@ -172,7 +171,6 @@ def test_other_options_that_it_cannot_start_with_leave_it_as_it_was(repo: Repo) 
     assert status(repo)["models"][0]["version"] == "1"
 
 
-@pytest.mark.slow
 def test_a_killed_server_is_stopped_and_started_again_even_without_its_registry(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris")
     before = status(repo)
@@ -196,7 +194,6 @@ def test_a_killed_worker_is_replaced(repo: Repo) -> None:
     assert status(repo)["error"]["line"] == f"worker {worker} ended (SIGKILL) while ready; another takes its place"
 
 
-@pytest.mark.slow
 def test_the_registry_may_go_while_it_serves(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris@champion")
     address = status(repo)["address"]
@@ -251,7 +248,6 @@ def test_what_is_open_to_others_needs_a_key(repo: Repo) -> None:
         assert answer.status == 200
 
 
-@pytest.mark.slow
 def test_two_at_once_make_one(repo: Repo) -> None:
     command = ["trialtree", "endpoint", "create", "e", "--model", "iris"]
     both = [subprocess.Popen(command, cwd=repo.path, env=repo.env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -285,7 +281,6 @@ def test_logs_are_followed_until_it_is_deleted(repo: Repo) -> None:
         assert follower.returncode == 0
 
 
-@pytest.mark.slow
 def test_its_port_stays_and_is_no_other_s(repo: Repo) -> None:
     run(repo, "create", "a", "--model", "iris")
     run(repo, "create", "b", "--model", "iris")
@@ -299,7 +294,6 @@ def test_its_port_stays_and_is_no_other_s(repo: Repo) -> None:
     assert {name: status(repo, name)["address"] for name in ("a", "b")} == ports
 
 
-@pytest.mark.slow
 def test_a_model_that_was_damaged_on_this_disk_is_brought_anew(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris")
     before = status(repo)
@@ -309,7 +303,6 @@ def test_a_model_that_was_damaged_on_this_disk_is_brought_anew(repo: Repo) -> No
     ask(before["address"])
 
 
-@pytest.mark.slow
 def test_one_whose_server_was_just_killed_is_started_on_its_port(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris")
     before = status(repo)
@@ -351,7 +344,6 @@ def test_keys_that_change_are_taken_up_and_never_lost(repo: Repo) -> None:
     assert [asked_with(before["address"], key) for key in (new, "")] == [200, 401]
 
 
-@pytest.mark.slow
 def test_other_keys_of_the_environment_and_another_certificate_start_it_again(repo: Repo) -> None:
     for number in (1, 2):
         subprocess.run(
@@ -392,7 +384,6 @@ def test_only_its_user_reads_what_an_endpoint_keeps(repo: Repo) -> None:
     assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700, 0o700]
 
 
-@pytest.mark.slow
 def test_one_whose_workers_all_die_is_failing_until_its_model_is_brought_anew(repo: Repo) -> None:
     run(repo, "create", "e", "--model", "iris")
     before = status(repo)
