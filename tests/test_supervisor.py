@@ -264,7 +264,7 @@ def test_a_worker_that_does_not_stop_is_killed_after_the_grace(tmp_path: Path) -
     with serving(tmp_path, "1 hangs", grace=0.1) as server:
         status, errors = server.end(signal.SIGTERM)
         assert status == 0
-        assert '"how": "SIGKILL"' in errors
+        assert "SIGKILL" in [json.loads(line).get("how") for line in errors.splitlines()]
 
 
 def test_what_happens_is_logged_as_json(tmp_path: Path) -> None:

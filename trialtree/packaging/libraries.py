@@ -1,8 +1,6 @@
 """Which packages a served model needs, and no more: those that its code imports, its classes are of, and theirs."""
 
 import json
-import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
@@ -14,6 +12,7 @@ from stages.errors import UserError
 from trialtree.packaging import locked
 from trialtree.packaging.locked import Lock, Pin
 from trialtree.serving import loading
+from trialtree.tracking import packages
 
 LOCK = Path("requirements.lock")
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -36,14 +35,9 @@ def classes(model: Path) -> set[str]:
     The preprocessing of a CatBoost model that takes columns as they are is not loaded by skops.
     """
     estimator = json.loads((model / "recipe.json").read_text(encoding="utf-8"))["estimator"]
-    found = {estimator.rpartition(".")[0]}
     if (model / "model.cbm").exists() and loading.passed(model / "preprocess.skops") is not None:
-        return found
-    for path in model.glob("*.skops"):
-        found.add("skops")
-        with zipfile.ZipFile(path) as archive:
-            found |= set(re.findall(r'"__module__":\s*"([\w.]+)"', archive.read("schema.json").decode()))
-    return found
+        return {estimator.rpartition(".")[0]}
+    return packages.classes(model, estimator) | ({"skops"} if any(model.glob("*.skops")) else set())
 
 
 def pinned(model: Path, foreign: Iterable[str], python: str) -> list[Pin]:

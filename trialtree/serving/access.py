@@ -1,12 +1,7 @@
-"""Who may ask, and what is written about a request: never what it holds."""
+"""Who may ask."""
 
-import sys
-import time
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
-
-import orjson
 
 from trialtree.serving.faults import Refused
 
@@ -45,15 +40,3 @@ class Keys:
 
 def _unknown(reason: str) -> Refused:
     return Refused(401, reason, headers={"www-authenticate": "Bearer"})
-
-
-def say(event: str, **about: Any) -> None:
-    """Write a line of JSON about what happened to standard error."""
-    moment = time.time()
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1000):03d}Z"
-    line = orjson.dumps({"time": stamp, "event": event, **about}, default=str) + b"\n"
-    try:
-        sys.stderr.buffer.write(line)
-        sys.stderr.buffer.flush()
-    except (OSError, ValueError):  # nobody reads it any more, or the disk is full: no reason to stop
-        return

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from trialtree.serving import access, openapi, page
+from trialtree.serving import events, openapi, page
 from trialtree.serving.asking import Asking
 from trialtree.serving.endpoint import Endpoint
 from trialtree.serving.faults import Refused
@@ -150,5 +150,5 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    access.say("fault", kind=type(error).__name__)
+    events.log("fault", kind=type(error).__name__)
     return _error(request, 500, "the request could not be answered", {})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trialtree.serving import access, bodies, heads
+from trialtree.serving import bodies, events, heads
 from trialtree.serving.bodies import GoneError
 from trialtree.serving.endpoint import Answered, Endpoint
 from trialtree.serving.faults import Fault, Refused
@@ -65,7 +65,7 @@ class Asking:
         except GoneError:
             status = _GONE
         except Exception as error:
-            access.say("fault", id=asked.id, kind=type(error).__name__, where=_where(error))
+            events.log("fault", id=asked.id, kind=type(error).__name__, where=_where(error))
             body = self.protocol.error(500, f"the model could not answer; the log has more under {asked.id}", [])
         finally:
             if not asked.computing:
@@ -154,7 +154,7 @@ class Asking:
                 about["key"] = asked.key
             if asked.faults:
                 about["faults"] = asked.faults
-            access.say("request", **about)
+            events.log("request", **about)
 
 
 def _refuse_infinite(figures: Any) -> None:

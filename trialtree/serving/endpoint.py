@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trialtree.serving import access
+from trialtree.serving import access, events
 from trialtree.serving.faults import Refused
 from trialtree.serving.keeping import Keeper
 from trialtree.serving.metrics import Metrics
@@ -89,7 +89,7 @@ class Endpoint:
         except Exception as error:  # whatever a shadow does, requests go on
             metrics.shadow_missed.labels(shadow.label).inc()
             if not isinstance(error, Refused):
-                access.say("shadow failed", model=shadow.label, kind=type(error).__name__)
+                events.log("shadow failed", model=shadow.label, kind=type(error).__name__)
         finally:
             self.shadows.release()
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trialtree.serving import access
+from trialtree.serving import events
 
 if TYPE_CHECKING:
     from trialtree.serving.settings import Plan
@@ -29,7 +29,7 @@ def _reserved(folder: Path) -> bool:
             if not path.exists():
                 path.write_bytes(bytes(_ROOM))
     except OSError as error:
-        access.say("counted in memory only, each worker for itself", error=error.strerror)
+        events.log("counted in memory only, each worker for itself", error=error.strerror)
         return False
     return True
 

@@ -59,7 +59,7 @@ class Worker:
 
     async def _start(self, told: Any) -> bool:
         """Load the first plan, and prepare to serve."""
-        from trialtree.serving import access, app, serving
+        from trialtree.serving import app, events, serving
         from trialtree.serving.endpoint import Endpoint
         from trialtree.serving.keeping import Keeper
         from trialtree.serving.metrics import Metrics
@@ -73,7 +73,7 @@ class Worker:
             return False
         keeper = None
         if settings.log_requests and settings.log_folder:
-            keeper = Keeper(settings.log_folder, settings.log_requests, access.say)
+            keeper = Keeper(settings.log_folder, settings.log_requests, events.log)
         self.endpoint = Endpoint(settings, loaded, Metrics(settings.metrics_folder), keeper)
         self.endpoint.take(loaded, settings)
         self.server = _server(app.application(self.endpoint, _version()), settings, self._ready)
@@ -221,11 +221,11 @@ def _log_as_lines() -> None:
     """Write what the server says of connections as lines of JSON, too."""
     import logging
 
-    from trialtree.serving import access
+    from trialtree.serving import events
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            access.say("server", level=record.levelname.lower(), said=record.getMessage()[:200])
+            events.log("server", level=record.levelname.lower(), said=record.getMessage()[:200])
 
     logger = logging.getLogger("uvicorn")
     logger.handlers, logger.propagate = [Lines(logging.WARNING)], False

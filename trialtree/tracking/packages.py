@@ -53,7 +53,7 @@ def write(target: Path, model: Path, run_id: str, model_id: str) -> None:
     columns = json.loads((model / "columns.json").read_text(encoding="utf-8"))
     recipe = json.loads((model / "recipe.json").read_text(encoding="utf-8"))
     gaps = _with_gaps()
-    loader = _write_code(target / "code", _classes(model, recipe["estimator"]))
+    loader = _write_code(target / "code", classes(model, recipe["estimator"]))
     _write_environment(target, requirements(model, recipe["estimator"]))
     example = _write_example(target, columns)
     described = Model(
@@ -90,7 +90,7 @@ def requirements(model: Path, estimator: str) -> list[str]:
     made = json.loads((model / "versions.json").read_text(encoding="utf-8"))
     lock = _LOCK.read_text(encoding="utf-8") if _LOCK.exists() else ""
     locked = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock, re.MULTILINE))
-    named = {name.partition(".")[0] for name in _classes(model, estimator)}
+    named = {name.partition(".")[0] for name in classes(model, estimator)}
     names = {*_NEEDED, *(_DISTRIBUTIONS[name] for name in named if name in _DISTRIBUTIONS)}
     return [f"{name}=={made.get(name) or _running(name) or locked[name]}" for name in sorted(names)]
 
@@ -103,7 +103,7 @@ def _running(name: str) -> str | None:
         return None
 
 
-def _classes(model: Path, estimator: str) -> set[str]:
+def classes(model: Path, estimator: str) -> set[str]:
     """Return the modules of the classes that a model holds: its estimator's, and those that its skops files name."""
     found = {estimator.rpartition(".")[0]}
     for path in model.glob("*.skops"):
